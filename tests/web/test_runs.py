@@ -190,17 +190,114 @@ def test_a_one_time_dataflow_is_finished_after_its_run_and_not_stale(deployed: D
     assert "has delivered anything yet" in words(person.get("/ui/prod/monitoring"))
 
 
-def test_a_failed_run_says_what_is_not_delivered_until_it_is(deployed: Deployment) -> None:
-    flow = deployed.flow(*(deployed.import_rows(name, [{"id": 0}]) for name in ("orders", "customers")))
-    deployed.run_due()
-    deployed.import_rows("orders", [{"id": 1}, {"id": 2}])
+def fail_next_run(deployed: Deployment) -> None:
     away = deployed.zone.rename(deployed.zone.with_name("away"))
     deployed.zone.write_text("no folder")
     deployed.clock.advance(hours=3)
     deployed.run_out()
     deployed.zone.unlink()
     away.rename(deployed.zone)
-    (run,) = (one["id"] for one in deployed.runs(flow) if one["metrics"]["statusSummary"]["status"] == "failed")
+
+
+def failed_run(deployed: Deployment, flow: str) -> str:
+    """The run that failed to deliver two rows, after one that delivered."""
+    deployed.run_due()
+    deployed.import_rows("orders", [{"id": 1}, {"id": 2}])
+    fail_next_run(deployed)
+    (run,) = failed_runs(deployed, flow)
+    return run
+
+
+def failed_runs(deployed: Deployment, flow: str) -> list[str]:
+    return [one["id"] for one in deployed.runs(flow) if one["metrics"]["statusSummary"]["status"] == "failed"]
+
+
+def test_a_failed_run_that_was_repeated_leads_to_its_repetition(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("orders", [{"id": 0}]))
+    run, person = failed_run(deployed, flow), signed_in(deployed)
+    assert f"/runs/{run}/retry" in person.get(f"/ui/prod/runs/{run}")
+    repeated = person.post(f"/ui/prod/runs/{run}/retry").headers["location"]
+    page = person.get(f"/ui/prod/runs/{run}")
+    assert f"/runs/{run}/retry" not in page
+    assert "are not delivered yet" not in page
+    assert "A run that repeats it is in progress." in page
+    deployed.run_due()
+    page = person.get(f"/ui/prod/runs/{run}")
+    assert f'<a href="{repeated}">' in page
+    assert "repeated it and delivered its rows" in page
+    assert f"/runs/{run}/retry" not in page
+    assert person.post(f"/ui/prod/runs/{run}/retry").headers["location"] == repeated
+    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"})
+    page = person.get(f"/ui/prod/runs/{run}")
+    assert "not delivered" not in page
+    assert f'<a href="{repeated}">' in page
+
+
+def test_a_failed_run_whose_rows_a_later_run_delivered_is_not_repeated(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("orders", [{"id": 0}]))
+    run, person = failed_run(deployed, flow), signed_in(deployed)
+    person.post(f"/ui/prod/flows/{flow}/run")
+    deployed.run_due()
+    page = person.get(f"/ui/prod/runs/{run}")
+    assert f"/runs/{run}/retry" not in page
+    refused = words(person.post(f"/ui/prod/runs/{run}/retry", status=409).text)
+    assert "The run was not repeated. A later run has delivered its rows" in refused
+    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"})
+    assert "not delivered" not in words(person.get(f"/ui/prod/runs/{run}"))
+
+
+def test_undelivered_rows_stay_so_when_the_dataflow_is_deleted(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("orders", [{"id": 0}]))
+    run, person = failed_run(deployed, flow), signed_in(deployed)
+    person.get("/ui/prod")
+    person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"})
+    assert "2 rows of orders are not delivered yet. The dataflow was deleted." in words(
+        person.get(f"/ui/prod/runs/{run}")
+    )
+
+
+def test_the_rows_of_one_run_are_delivered_again(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("orders", [{"id": 1}, {"id": 2}]))
+    person = signed_in(deployed)
+    deployed.run_due()
+    run = only_run(deployed, flow)
+    deployed.import_rows("orders", [{"id": 3}])
+    for one in [one for one in deployed.zone.rglob("*") if one.is_file()]:
+        one.unlink()
+    url = f"/ui/prod/flows/{flow}/backfill"
+    assert f'href="{url}?run={run}">Deliver these rows again' in verified(person, run)
+    form = person.get(f"{url}?run={run}")
+    assert "The 2 rows of this run" in words(form)
+    assert 'value="run" checked' in form
+    again = person.post(url, {"what": "run", "run": run}).headers["location"]
+    deployed.run_due()
+    page = words(person.get(again))
+    assert "Rows 2" in page
+    assert f"Backfill : the rows of run {run[:8]}" in page
+    assert "up to date" not in page
+    other = deployed.flow(deployed.import_rows("other", [{"id": 1}]))
+    person.get(f"/ui/prod/flows/{other}/backfill?run={run}", status=404)
+    person.post(f"/ui/prod/flows/{other}/backfill", {"what": "run", "run": run}, 404)
+
+
+def test_the_receipt_of_a_backfill_names_the_period(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    deployed.run_due()
+    asked = {"what": "range", "from_date": "2020-01-01", "to_date": "2100-01-01"}
+    person.get(f"/ui/prod/flows/{flow}/backfill")
+    run = person.post(f"/ui/prod/flows/{flow}/backfill", asked).headers["location"]
+    assert "Rows added from 2020-01-01 to 2100-01-01 (UTC)" in words(person.get(run))
+    deployed.run_due()
+    run = person.post(f"/ui/prod/flows/{flow}/backfill", asked | {"what": "all"}).headers["location"]
+    assert "Rows added until the end of 2100-01-01 (UTC)" in words(person.get(run))
+
+
+def test_a_failed_run_says_what_is_not_delivered_until_it_is(deployed: Deployment) -> None:
+    flow = deployed.flow(*(deployed.import_rows(name, [{"id": 0}]) for name in ("orders", "customers")))
+    deployed.run_due()
+    deployed.import_rows("orders", [{"id": 1}, {"id": 2}])
+    fail_next_run(deployed)
+    (run,) = failed_runs(deployed, flow)
     person = signed_in(deployed)
     page = words(person.get(f"/ui/prod/runs/{run}"))
     assert "2 rows of orders are not delivered yet. Retry, or the next run delivers them." in page
@@ -280,7 +377,22 @@ def test_times_are_local_first_with_utc_behind() -> None:
     assert times.exact(at, zurich) == "2026-11-30 11:10:00 CET · 10:10:00 UTC"
     assert times.exact(at, UTC) == "2026-11-30 10:10:00 UTC"
     assert times.in_utc(at - 11 * 3_600_000, zurich) == "2026-11-29 23:10:00 UTC"
-    assert times.relative(at, at + 44_000) == "just now"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ago", "ahead"),
+    [
+        (-30, "just now", "in a moment"),
+        (0, "just now", "now"),
+        (30, "just now", "now"),
+        (180, "3 min ago", "now"),
+    ],
+)
+def test_times_near_now_are_past_or_planned_never_both(seconds: int, ago: str, ahead: str) -> None:
+    at = 1_796_033_400_000
+    assert times.ago(at, at + seconds * 1000) == ago
+    assert times.ahead(at, at + seconds * 1000) == ahead
+    assert times.ahead(at + 7_200_000, at) == "in 2 h"
 
 
 def test_a_waiting_run_is_a_trouble_before_its_slot_is_late(deployed: Deployment) -> None:

@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.lake import scan
 from offtake.lake.catalog import Lake, TableName
 from offtake.lake.snapshot_history import SnapshotStep, ancestry
-from offtake.store import run_parts
+from offtake.store import run_parts, run_states
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection
 from offtake.store.tables.documents import Pins
@@ -43,10 +44,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill, checked against the tables: the pinned snapshots, and the run that it repeats, if any."""
+    """A backfill, checked against the tables: the pinned snapshots, and the run that it repeats, if any.
+
+    `params`: the period that was asked for, as stored with the run.
+    """
 
     pins: Pins
     run_id: str | None = None
+    params: Json | None = None
 
 
 def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequence[str] = ()) -> Backfill:
@@ -76,6 +81,14 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequenc
         # Refuse expired snapshots: the run would deliver other rows.
         _check(session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]))
     return Backfill(pins, run.id)
+
+
+def count_rows(session: Session, run: Run) -> int | None:
+    """The rows that a backfill of the run delivers: those it delivered, or planned; None before its plan is known."""
+    if run.status == run_states.SUCCESS and run.rows is not None:
+        return run.rows
+    planned = run_parts.run_datasets(session, run.id)
+    return sum(one.input_rows for one in planned if not one.error) if planned else None
 
 
 def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selected: Sequence[str] = ()) -> Backfill:
@@ -117,7 +130,8 @@ def of_dates(
         pins[dataset_id] = {"full": since is None, "from_snapshot": since, "to_snapshot": to.snapshot_id}
     if not pins:
         raise BackfillRefusedError("No dataset of the flow has a snapshot in that time; nothing was started.")
-    return Backfill(pins)
+    start = {} if since_ms is None else {"windowStartTime": since_ms}
+    return Backfill(pins, params=start | {"windowEndTime": to_ms})
 
 
 def _before(steps: Sequence[SnapshotStep], since_ms: int | None) -> int | None:
@@ -138,7 +152,9 @@ def request(session: Session, caller: Caller, flow_id: str, backfill: Backfill, 
         )
     at = runs.time_outside_slots(session, flow, now_ms)
     pins = backfill.pins
-    new = NewRun(TRIGGER, at, list(pins), moves_position=False, parent_run_id=backfill.run_id, pins=pins)
+    new = NewRun(
+        TRIGGER, at, list(pins), moves_position=False, parent_run_id=backfill.run_id, pins=pins, params=backfill.params
+    )
     row = runs.create(session, flow, new, now_ms)
     row.folder = _folder(row.id, now_ms)
     after = {"runId": row.id, "datasets": row.dataset_ids, "backfill": pins, "folder": row.folder}

@@ -191,8 +191,10 @@ def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
         raise _not_repeatable(failed, "its flow was deleted")
     _check_ready(session, flow)
     planned = run_parts.run_datasets(session, failed.id)
-    dataset_ids = [one.dataset_id for one in planned if one.error] or failed.dataset_ids
-    _check_not_delivered(session, flow, failed, dataset_ids)
+    dataset_ids = repeated_datasets(failed, planned)
+    why = why_not_again(session, flow, failed, dataset_ids)
+    if why:
+        raise _not_repeatable(failed, why)
     new = NewRun(
         RETRY,
         time_outside_slots(session, flow, now_ms),
@@ -205,8 +207,14 @@ def repeat(session: Session, caller: Caller, failed: Run, now_ms: int) -> Run:
         folder=failed.folder,
     )
     row = create(session, flow, new, now_ms)
-    audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after={"runId": row.id})
+    after = {"runId": row.id, "repeatedRunId": failed.id}
+    audit.record(session, caller, now_ms, "run", (flows.KIND, flow.id), name=flow.name, after=after)
     return row
+
+
+def repeated_datasets(failed: Run, planned: Sequence[RunDataset]) -> list[str]:
+    """The datasets that a repetition delivers: if some could not be planned, those."""
+    return [one.dataset_id for one in planned if one.error] or failed.dataset_ids
 
 
 def refuse_update(session: Session, caller: Caller, row_id: str, if_match: str | None) -> NoReturn:
@@ -254,13 +262,13 @@ def _pins_with_warnings(failed: Run, planned: Sequence[RunDataset]) -> Pins:
     return pins
 
 
-def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> None:
-    """Raise 1422 if a later run has delivered the rows; not for one-time flows.
+def why_not_again(session: Session, flow: Flow, failed: Run, dataset_ids: list[str]) -> str:
+    """Why a repetition would deliver rows again; empty if it would not, and for one-time flows.
 
     Compares positions, not times: a clock may have been set back.
     """
     if not failed.moves_position or flows.stored_schedule(flow).one_time:
-        return
+        return ""
     planned = _first_plan(session, failed)
     positions = {one.dataset_id: one for one in session.scalars(select(Watermark).where(Watermark.flow_id == flow.id))}
     for one in planned:
@@ -268,11 +276,10 @@ def _check_not_delivered(session: Session, flow: Flow, failed: Run, dataset_ids:
             continue
         now = positions.get(one.dataset_id)
         if now is None and one.position is not None:
-            why = f"the position of dataset {one.dataset_id} was reset, so the next run exports it in full"
-            raise _not_repeatable(failed, why)
+            return f"the position of dataset {one.dataset_id} was reset, so the next run exports it in full"
         if now is not None and now.snapshot_id != one.position:
-            why = f"run {now.run_id} has delivered its rows of dataset {one.dataset_id} meanwhile"
-            raise _not_repeatable(failed, why)
+            return f"run {now.run_id} has delivered its rows of dataset {one.dataset_id} meanwhile"
+    return ""
 
 
 def _first_plan(session: Session, row: Run) -> Sequence[RunDataset]:

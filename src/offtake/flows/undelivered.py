@@ -81,9 +81,21 @@ def still_owed(session: Session, row: Run, owed: Sequence[Owed]) -> list[Owed]:
     left = [one for one in owed if one.rows != 0]
     if not left or not row.moves_position:
         return left
+    if session.get(Flow, row.flow_id) is None:
+        # The positions are deleted with the flow; its runs are not.
+        delivered = _delivered_later(session, row)
+        return [one for one in left if one.dataset_id not in delivered]
     positions = _positions(session, [row])
     planned = {one.dataset_id: one.position for one in run_parts.run_datasets(session, row.id)}
     return [one for one in left if not _is_delivered(row, one, positions.get((row.flow_id, one.dataset_id)), planned)]
+
+
+def _delivered_later(session: Session, failed: Run) -> set[str]:
+    """The datasets that later runs of the same flow have delivered."""
+    later = (Run.sandbox_id == failed.sandbox_id, Run.flow_id == failed.flow_id, Run.created_at >= failed.created_at)
+    done = (Run.status == run_states.SUCCESS, Run.moves_position.is_(True), RunDataset.error.is_(None))
+    found = select(RunDataset.dataset_id).distinct().join(Run, Run.id == RunDataset.run_id).where(*later, *done)
+    return set(session.scalars(found))
 
 
 def _is_delivered(row: Run, owed: Owed, position: Watermark | None, planned: Mapping[str, int | None]) -> bool:

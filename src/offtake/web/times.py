@@ -29,18 +29,30 @@ def name_of(zone: tzinfo) -> str:
     return zone.key if isinstance(zone, ZoneInfo) else "UTC"
 
 
-def relative(epoch_ms: int, now_ms: int) -> str:
-    """How long ago, or in how long: `just now`, `3 min ago`, `in 2 h`; after two weeks, the date."""
-    seconds = abs(now_ms - epoch_ms) / 1000
-    if seconds < _SOON:
-        return "just now" if epoch_ms <= now_ms else "in a moment"
+def ago(epoch_ms: int, now_ms: int) -> str:
+    """How long ago a past instant is: `just now`, `3 min ago`; after two weeks, the date.
+
+    The page's `now_ms` is read first, so what happened while the page was made is a little later: `just now`.
+    """
+    seconds = max(0, now_ms - epoch_ms) / 1000
+    return "just now" if seconds < _SOON else _length(epoch_ms, seconds, "{} ago")
+
+
+def ahead(epoch_ms: int, now_ms: int) -> str:
+    """In how long a planned instant is: `now` when it is due, `in a moment`, `in 2 h`; after two weeks, the date."""
+    seconds = (epoch_ms - now_ms) / 1000
+    if seconds <= 0:
+        return "now"
+    return "in a moment" if seconds < _SOON else _length(epoch_ms, seconds, "in {}")
+
+
+def _length(epoch_ms: int, seconds: float, words: str) -> str:
     if seconds > _DAYS_RELATIVE * _DAY:
         return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d}"
-    text = _length(seconds)
-    return f"{text} ago" if epoch_ms < now_ms else f"in {text}"
+    return words.format(_rounded(seconds))
 
 
-def _length(seconds: float) -> str:
+def _rounded(seconds: float) -> str:
     if seconds < 90 * _MINUTE:
         return f"{max(1, round(seconds / _MINUTE))} min"
     if seconds < 36 * _HOUR:

@@ -1,4 +1,4 @@
-"""Backfill: delivers the rows of a time again, into a folder of its own."""
+"""Backfill: delivers the rows of a run or of a period again, into a folder of its own."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -6,12 +6,14 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS
 from offtake.errors import OfftakeError
-from offtake.flows import backfill, flow_views, flows
+from offtake.flows import backfill, flow_views, flows, runs
 from offtake.web.form_body import Form, text, texts
 from offtake.web.person import Person, PersonOf
 from offtake.web.places import place_of
+from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
 from offtake.web.routes import PageRoute
 from offtake.web.times import instant_of
@@ -23,26 +25,32 @@ _DATE: Final = "%Y-%m-%d"
 
 @router.get("/ui/{sandbox}/flows/{flow_id}/backfill")
 def form(request: Request, person: PersonOf, flow_id: str) -> Response:
-    """The form: from a day to a day, or everything."""
+    """The form: from a day to a day, everything, or the rows of the run with the id `run` in the URL."""
     person.caller.require(EXPORT_DATASETS)
-    return _show(request, person, flow_id)
+    run_id = ListUrl(request).text("run")
+    return _show(request, person, flow_id, values={"what": "run", "run": run_id} if run_id else None)
 
 
 @router.post("/ui/{sandbox}/flows/{flow_id}/backfill")
 def start(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Response:
     """Start the backfill; shows its run."""
-    values = {key: text(sent, key) for key in ("what", "from_date", "to_date")}
+    values = {key: text(sent, key) for key in ("what", "from_date", "to_date", "run")}
     wrong: dict[str, str] = {}
+    of_run = values["what"] == "run"
     since = _day(values["from_date"], "from_date", wrong) if values["what"] == "range" else None
-    to = _day(values["to_date"], "to_date", wrong, days=1)
+    to = 0 if of_run else _day(values["to_date"], "to_date", wrong, days=1)
     if since is not None and to is not None and since >= to:
         wrong["to_date"] = "must not be before the first day"
     if wrong or to is None:
-        return _show(request, person, flow_id, 422, values=values, problems=wrong)
+        return _show(request, person, flow_id, 422, values=values, wrong=wrong)
+    lake, selected = person.backend.lake, texts(sent, "dataset")
     try:
         with person.backend.database.writing() as session:
             row = flows.find(session, person.caller, flow_id)
-            found = backfill.of_dates(session, person.backend.lake, row, since, to - 1, texts(sent, "dataset"))
+            if of_run:
+                found = backfill.of_run(session, lake, row, runs.find(session, person.caller, values["run"]))
+            else:
+                found = backfill.of_dates(session, lake, row, since, to - 1, selected)
             run = backfill.request(session, person.caller, row.id, found, person.now_ms)
     except OfftakeError as error:
         return _show(request, person, flow_id, 422, values=values, refused=str(error))
@@ -56,11 +64,16 @@ def _show(
     status: int = 200,
     *,
     values: dict[str, str] | None = None,
-    problems: dict[str, str] | None = None,
+    wrong: dict[str, str] | None = None,
     refused: str = "",
 ) -> Response:
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
+        wanted = (values or {}).get("run")
+        repeated = runs.find(session, person.caller, wanted) if wanted else None
+        if repeated is not None and repeated.flow_id != view.flow.id:
+            raise problems.not_found(runs.KIND, repeated.id)
+        rows = backfill.count_rows(session, repeated) if repeated is not None else None
     today = datetime.fromtimestamp(person.now_ms / 1000, UTC)
     default = {"what": "range", "from_date": f"{today - timedelta(days=7):{_DATE}}", "to_date": f"{today:{_DATE}}"}
     shown = default | (values or {})
@@ -71,7 +84,9 @@ def _show(
         status,
         view=view,
         values=shown,
-        problems=problems or {},
+        problems=wrong or {},
+        repeated=repeated,
+        repeated_rows=rows,
         refused=refused,
         place=place_of(view.target.connection_spec_id, view.target.params),
     )

@@ -1,6 +1,7 @@
 """Runs: a run as a receipt, with its actions, and a list of runs."""
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS
 from offtake.contract.problems import Problem
 from offtake.destinations import data_landing_zone, registry
-from offtake.flows import pending_rows, run_documents, run_manifests, run_views, runs, undelivered
+from offtake.documents import Json
+from offtake.flows import pending_rows, repetitions, run_documents, run_manifests, run_views, runs, undelivered
 from offtake.store import run_states
 from offtake.web import live
 from offtake.web.form_body import Form
@@ -51,6 +53,10 @@ def browse(request: Request, person: PersonOf) -> Response:
 @router.get("/ui/{sandbox}/runs/{run_id}")
 def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
     """A run: what, where, when, how much, and the proof."""
+    return _receipt(request, person, run_id)
+
+
+def _receipt(request: Request, person: Person, run_id: str, status: int = 200, refused: str = "") -> Response:
     url = ListUrl(request)
     verifications: Verifications = request.app.state.verifications
     first = url.number("from")
@@ -58,8 +64,11 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         view = run_views.find_run(session, person.caller, run_id)
         files, more = run_views.files_of(session, view.run.id, first)
         document = run_documents.render(session, view.run, person.caller)
-        retries = view.run.status == run_states.FAILED and person.may(EXPORT_DATASETS)
-        owed = undelivered.still_owed(session, view.run, view.owed)
+        repetition = repetitions.of_run(session, view.run) if view.run.status == run_states.FAILED else None
+        retries = repetition is not None and person.may(EXPORT_DATASETS)
+        # What a repetition has not delivered is on the page of that run.
+        is_repeated = repetition is not None and repetition.by is not None
+        owed = [] if is_repeated else undelivered.still_owed(session, view.run, view.owed)
         sentences = [undelivered.sentence(one, view.run, view.flow, retries=retries) for one in owed]
         pending = pending_rows.count_after_run(session, person.backend.lake, person.caller, view)
     # A manifest names every file: a long one is only offered for download.
@@ -68,6 +77,7 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         request,
         person,
         "run.html",
+        status,
         view=view,
         run=view.run,
         is_live=view.run.status in run_states.LIVE,
@@ -78,6 +88,10 @@ def receipt(request: Request, person: PersonOf, run_id: str) -> Response:
         next_url=url.with_(**{"from": first + run_views.PAGE}) if more else "",
         first_url=url.with_() if first else "",
         owed=sentences,
+        repetition=repetition,
+        obstacles=repetitions.WORDS,
+        not_repeated=refused,
+        period=_period(view.run.params or {}) if view.run.pins else "",
         pending=pending,
         manifest_file=view.run.manifest if view.run.status == run_states.SUCCESS else None,
         verification=verifications.find(run_id),
@@ -106,8 +120,17 @@ def try_now(person: PersonOf, run_id: str, _form: Form) -> Response:
 
 
 @router.post("/ui/{sandbox}/runs/{run_id}/retry")
-def retry(person: PersonOf, run_id: str, _form: Form) -> Response:
-    """Repeat a failed run; shows the new run."""
+def retry(request: Request, person: PersonOf, run_id: str, _form: Form) -> Response:
+    """Repeat a failed run; shows the new run, or the one that has repeated it already."""
+    person.caller.require(EXPORT_DATASETS)
+    with person.backend.database.reading() as session:
+        row = runs.find(session, person.caller, run_id)
+        found = repetitions.of_run(session, row) if row.status == run_states.FAILED else None
+        by_id = found.by.id if found is not None and found.by is not None else ""
+    if found is None or by_id:
+        return RedirectResponse(person.url(f"runs/{by_id or run_id}"), 303)
+    if found.obstacle is not None:
+        return _receipt(request, person, run_id, 409, repetitions.WORDS[found.obstacle])
     return _act(person, run_id, "RE_TRIGGER")
 
 
@@ -145,6 +168,18 @@ def download(person: PersonOf, run_id: str, number: FileNumber) -> Response:
     name = quote(part.key.rpartition("/")[2], safe="")
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Content-Length": str(size)}
     return StreamingResponse(sink.read(part.key), headers=headers, media_type="application/octet-stream")
+
+
+def _period(params: Json) -> str:
+    """The days of a backfill in words; empty for a run without them."""
+    first, last = params.get("windowStartTime"), params.get("windowEndTime")
+    if last is None:
+        return ""
+    until = f"{datetime.fromtimestamp(last / 1000, UTC):%Y-%m-%d}"
+    if first is None:
+        return f"until the end of {until} (UTC)"
+    since = f"{datetime.fromtimestamp(first / 1000, UTC):%Y-%m-%d}"
+    return f"on {since} (UTC)" if since == until else f"from {since} to {until} (UTC)"
 
 
 def _act(person: Person, run_id: str, action: str) -> Response:
