@@ -193,7 +193,10 @@ def test_pages_of_datasets_read_no_table_that_grows(delivered: tuple[Deployment,
         for dataset_id in exported:
             assert dataset_details.batches(session, caller, dataset_id, 0, 50)
             assert dataset_details.overview(session, deployed.backend.lake, caller, dataset_id).imported
-            assert dataset_exports.of_dataset(session, caller, dataset_id, 0, 50)[0].flow_id == flow
+            assert (
+                dataset_exports.of_dataset(session, caller, dataset_id, 0, 50, deployed.clock.now_ms())[0].flow_id
+                == flow
+            )
         import_drafts.unfinished(session, caller, 5)
     assert list(plans.scans.values()) == [], list(plans.scans)
 

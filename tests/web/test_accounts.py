@@ -169,8 +169,9 @@ def test_an_account_is_deleted_after_its_name_was_typed_unless_it_is_used(deploy
     assert 'name="typed"' not in person.get(used)
     assert "Dataflows still deliver" in words(person.post(f"{used}/delete", {"typed": "zone"}, status=422).text)
     url = f"/ui/prod/accounts/{sftp_account(deployed)}"
-    person.post(f"{url}/delete", {"typed": "partner"}, status=422)
-    person.post(f"{url}/delete", {"typed": "Partner"})
+    assert 'name="typed" value="partner"' in person.post(f"{url}/delete", {"typed": "partner"}, status=422).text
+    left = person.post(f"{url}/delete", {"typed": "Partner"}).headers["location"]
+    assert "The account is deleted." in words(person.get(left))
     person.get(url, status=404)
 
 

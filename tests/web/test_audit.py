@@ -1,11 +1,14 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import select
 
 from offtake.flows import host_key_pinning
 from offtake.flows.credentials import open_credentials
 from offtake.store.tables import AuditEvent, Connection
+from offtake.web import audit_words
+from offtake.web.audit_words import Line
 from tests.deployment import Deployment
 from tests.destinations.cases import by_name
 from tests.web.browsing import signed_in, words
@@ -26,7 +29,7 @@ def test_a_replaced_secret_is_named_but_not_shown(deployed: Deployment) -> None:
     url = f"/ui/prod/accounts/{row_id}/credentials"
     person.post(url, form_of(person, url) | {"c-username": "other", "c-password": "NEWsecret"})
     page = person.get(AUDIT)
-    assert listed(page)[0] == "administrator rotated the credentials of account Partner"
+    assert listed(page)[0] == "administrator replaced the credentials of account Partner"
     assert re.search(r"Password (after: )?secret replaced", words(page))
     assert "Username" in page
     assert SECRET not in page
@@ -74,3 +77,24 @@ def test_an_import_and_an_export_are_one_entry_each(deployed: Deployment) -> Non
     assert "created place" not in words(person.get(f"{AUDIT}?resource=dataflow"))
     person.post(f"/ui/prod/flows/{flow}/delete", {"typed": name})
     assert listed(person.get(AUDIT))[0] == f"administrator deleted dataflow {name} and 2 more"
+
+
+def test_repetitions_and_backfills_are_named_and_values_are_words() -> None:
+    def event(action: str, after: dict[str, Any]) -> AuditEvent:
+        return AuditEvent(action=action, resource_type="flows", resource_id="f", resource_name="Orders", after=after)
+
+    def line(action: str, after: dict[str, Any]) -> Line:
+        return audit_words.lines([event(action, after)], {})[0]
+
+    assert line("run", {"runId": "r"}).words == "ran"
+    assert line("run", {"runId": "r", "repeatedRunId": "q"}).words == "retried"
+    assert line("run", {"runId": "r", "backfill": {}}).words == "backfilled"
+    after = {
+        "scheduleParams": {"exportMode": "DAILY_FULL_EXPORT"},
+        "startedAtUTC": 1_796_038_175_762,
+        "ids": ["a", "b"],
+    }
+    values = {one.label: one.after for one in line("create", after).changes}
+    assert values["Content"] == "everything each time"
+    assert "2026-11-30T10:56:15Z" in values.values()
+    assert "a, b" in values.values()

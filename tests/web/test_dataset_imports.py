@@ -49,9 +49,12 @@ def test_rows_are_added_to_a_dataset_and_the_same_file_is_recognised(deployed: D
     committed(deployed, person, send(person, ("a.csv", CSV), name="orders").headers["location"])
     review = send(person, ("b.csv", CSV), name="orders").headers["location"]
     page = words(person.get(review))
-    assert "2 rows will be added to orders (2 rows)." in page
-    assert "imported before" in page
-    assert all_batches(deployed)[0].id in page
+    assert "These rows were imported before. a.csv was imported just now" in page
+    assert "its 2 rows are in orders twice" in page
+    assert "will be added" not in page
+    assert "Add them a second time" in page
+    (known,) = (one for one in all_batches(deployed) if one.status == "success")
+    assert f"/batches/{known.id}" in person.get(review)
     assert "2 rows are in the dataset." in committed(deployed, person, review)
     assert all_names(deployed) == ["orders"]
 
@@ -107,8 +110,10 @@ def test_a_discarded_upload_leaves_nothing(deployed: Deployment) -> None:
     review = send(person, ("a.csv", CSV), ("b.csv", CSV)).headers["location"]
     assert "4 rows can be imported." in words(person.get(review))
     assert "a.csv" in words(person.get(FORM))
-    person.post(review.split("?")[0] + "/discard")
-    assert "a.csv" not in words(person.get(FORM))
+    shown = person.post(review.split("?")[0] + "/discard").headers["location"]
+    page = words(person.get(shown))
+    assert "The upload is discarded. Nothing was imported." in page
+    assert "a.csv" not in page
     assert [one.status for one in all_batches(deployed)] == ["aborted"]
     assert not list(deployed.backend.uploads.batch_ids())
     assert all_names(deployed) == []

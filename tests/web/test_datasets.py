@@ -167,12 +167,13 @@ def test_a_dataset_is_deleted_after_its_flows_were_named(deployed: Deployment) -
     person = signed_in(deployed)
     page = words(person.get(path_of(dataset_id, "settings")))
     assert "3 rows are deleted for good. The runs of flow fail for it." in page
-    person.post(path_of(dataset_id, "delete"), {"typed": "other", "force": "true"}, 422)
+    wrong = person.post(path_of(dataset_id, "delete"), {"typed": "other", "force": "true"}, 422).text
+    assert 'name="typed" value="other"' in wrong
     refused = person.post(path_of(dataset_id, "delete"), {"typed": "orders"}, 409)
     assert "is exported by flow" in words(refused.text)
     person.get(path_of(dataset_id))
     answer = person.post(path_of(dataset_id, "delete"), {"typed": "orders", "force": "true"})
-    assert answer.headers["location"] == "/ui/prod/datasets"
+    assert "The dataset is deleted" in words(person.get(answer.headers["location"]))
     person.get(path_of(dataset_id), 404)
 
 
@@ -256,8 +257,9 @@ def test_a_dataset_is_renamed_from_the_version_that_the_form_was_made_from(deplo
     mine, theirs = (one.get(path_of(dataset_id, "settings")) for one in (person, other))
     for wrong, problem in (("taken", "already has the name taken"), (" ", "must be 1 to 255 characters")):
         assert problem in words(person.post(path_of(dataset_id, "name"), form(mine, wrong), 422).text)
-    person.post(path_of(dataset_id, "name"), form(mine, "Bestellungen"))
-    page = words(person.get(path_of(dataset_id, "settings")))
+    renamed = person.post(path_of(dataset_id, "name"), form(mine, "Bestellungen")).headers["location"]
+    page = words(person.get(renamed))
+    assert "The dataset is renamed. Its name is now Bestellungen." in page
     assert "Bestellungen" in page
     assert "Changed by administrator" in page
     stale = words(other.post(path_of(dataset_id, "name"), form(theirs, "Orders 2"), 409).text)

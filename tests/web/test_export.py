@@ -7,6 +7,7 @@ import pytest
 from offtake.destinations.registry import DESTINATIONS
 from tests.deployment import FLOW_SERVICE, ZONE, Deployment
 from tests.web.browsing import Visitor, signed_in, words
+from tests.web.test_accounts import sftp_account
 
 EXPORT = "manage-and-activate-dataset-destinations"
 
@@ -176,6 +177,21 @@ def create(person: Visitor, fields: dict[str, Any]) -> str:
     return person.post("/ui/prod/export", fields | {"key": uuid4().hex}).headers["location"].rpartition("/")[2]
 
 
+def test_without_other_accounts_the_landing_zone_is_chosen_and_the_datasets_of_the_link_are_kept(
+    deployed: Deployment,
+) -> None:
+    dataset = deployed.import_rows("orders", [{"id": 1}])
+    person = signed_in(deployed)
+    page = person.get(f"/ui/prod/export?dataset={dataset}")
+    assert f'value="{ZONE}" checked' in page
+    assert 'name="step" value="3">Continue' in page
+    files = {"destination": ZONE, "account": "new", "dataset": dataset, "step": "3"}
+    assert "Folder template" in shown(person, files)
+    assert 'name="step" value="2">Continue' in person.get("/ui/prod/export")
+    sftp_account(deployed)
+    assert f'value="{ZONE}" checked' not in person.get("/ui/prod/export")
+
+
 def test_an_export_once_starts_now_and_is_finished_after_its_run(deployed: Deployment) -> None:
     person = signed_in(deployed)
     fields = steps(deployed.import_rows("orders", [{"id": 1}]), every="once")
@@ -185,9 +201,16 @@ def test_an_export_once_starts_now_and_is_finished_after_its_run(deployed: Deplo
     assert "Export now" in text
     assert "Once, now" in text
     assert "After its only run" in text
-    flow = create(person, fields)
+    sent = fields | {"key": uuid4().hex}
+    first, again = (person.post("/ui/prod/export", sent).headers["location"] for _ in range(2))
+    assert first == again
+    assert "Queued" in words(person.get(first))
+    (flow,) = (str(one["id"]) for one in flows(deployed))
+    deployed.run_due()
+    assert person.post("/ui/prod/export", sent).headers["location"] == first
     deployed.run_due()
     (run,) = deployed.runs(flow)
+    assert first == f"/ui/prod/runs/{run['id']}"
     assert run["metrics"]["statusSummary"]["status"] == "success"
     assert "Finished" in words(person.get(f"/ui/prod/flows/{flow}"))
     assert "Finished" in words(person.get("/ui/prod/flows"))

@@ -50,6 +50,26 @@ def test_a_failed_run_says_why_and_is_retried(deployed: Deployment) -> None:
     assert "Delivered" in words(person.get(again))
 
 
+def test_a_finished_dataflow_asks_before_it_delivers_everything_again(deployed: Deployment) -> None:
+    start = deployed.clock.now_seconds() - 1
+    once = {"timeUnit": "day", "interval": 0, "startTime": start, "exportMode": "DAILY_FULL_EXPORT"}
+    dataset = deployed.import_rows("orders", [{"id": 1}])
+    flow = deployed.flow(dataset, schedule=once)
+    person, url = signed_in(deployed), f"/ui/prod/flows/{flow}"
+    assert "Run now" in words(person.get(url))
+    deployed.run_due()
+    page = person.get(url)
+    assert "Run now" not in words(page)
+    assert "Disable" not in words(page)
+    assert "Everything is delivered again: all rows of its dataset" in words(page)
+    (account,) = {one.partition('"')[0] for one in page.split('href="/ui/prod/accounts/')[1:]}
+    assert "Finished" in words(person.get(f"/ui/prod/accounts/{account}").partition('id="places"')[2])
+    assert "Finished" in words(person.get(f"/ui/prod/datasets/{dataset}/exports"))
+    person.post(f"{url}/run")
+    deployed.run_due()
+    assert [one["metrics"]["recordSummary"]["outputRecordCount"] for one in deployed.runs(flow)] == [1, 1]
+
+
 def test_a_dataflow_is_disabled_enabled_and_deleted_after_its_name_was_typed(deployed: Deployment) -> None:
     flow, person = flow_of(deployed), signed_in(deployed)
     for op, word in (("disable", "Disabled"), ("disable", "Disabled"), ("enable", "Enabled")):
@@ -58,8 +78,10 @@ def test_a_dataflow_is_disabled_enabled_and_deleted_after_its_name_was_typed(dep
     refused = person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "other"}, status=422).text
     assert '<details class="confirm" open>' in refused
     assert "Nothing was changed: type flow to confirm." in words(refused)
+    assert 'name="typed" value="other"' in refused
     gone = person.post(f"/ui/prod/flows/{flow}/delete", {"typed": "flow"}).headers["location"]
     assert "The dataflow flow was deleted" in words(person.get(gone))
+    assert '<a href="/ui/prod/runs">list of runs</a>' in person.get(gone)
     deployed.get(f"/flows/{flow}", status=404)
 
 

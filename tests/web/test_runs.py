@@ -369,7 +369,9 @@ def test_bars_of_few_runs_stay_narrow_and_failed_runs_and_backfills_are_marked()
     columns = charts.run_columns(runs)
     assert [one.look for one, _, _ in columns.bars] == ["accent", "backfill", "bad"]
     assert all(one.width < charts.WIDTH / 30 for one, _, _ in columns.bars)
-    assert columns.bars[2][2] == 80
+    assert columns.bars[2][2] < 10
+    failed = charts.run_columns([RunBar("id", "success", 3, 4, 900, 9), RunBar("id", "failed", 5, 6, 0, 0)])
+    assert failed.bars[1][1:] == (74, 6)
 
 
 def test_times_are_local_first_with_utc_behind() -> None:

@@ -12,9 +12,10 @@ from offtake.store.tables import Batch, BatchFile, Dataset
 
 @dataclass(frozen=True)
 class BatchName:
-    """The name of a batch, such as `orders.csv → Orders`, and its dataset's id."""
+    """The name of a batch, such as `orders.csv → Orders`, and its dataset's id. `files`: empty without a file."""
 
     text: str
+    files: str
     dataset_id: str
 
 
@@ -34,8 +35,8 @@ def names_of(session: Session, caller: Caller, batch_ids: Collection[str]) -> di
     )
     found = {}
     for batch_id, dataset_id, dataset, file, files in session.execute(counted):
-        sent = file if files == 1 else f"{files} files" if files else ""
+        sent = file if files == 1 else f"{file} and {files - 1} more" if files else ""
         text = " → ".join(one for one in (sent, dataset) if one)
         if text:
-            found[batch_id] = BatchName(text, dataset_id if dataset else "")
+            found[batch_id] = BatchName(text, sent, dataset_id if dataset else "")
     return found

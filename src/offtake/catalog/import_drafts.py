@@ -60,11 +60,20 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class SameContent:
+    """A batch of the dataset with the same files and options. `at_ms`: its end, or its start if it has not ended."""
+
+    batch_id: str
+    is_imported: bool
+    at_ms: int
+
+
+@dataclass(frozen=True)
 class Checked:
-    """The result of a dry run. `duplicate`: the message about a batch with the same content; empty without one."""
+    """The result of a dry run. `same`: the batch with the same content; None without one."""
 
     effect: Json
-    duplicate: str
+    same: SameContent | None
 
 
 def begin(session: Session, caller: Caller, id_or_name: str, now_ms: int) -> Batch:
@@ -177,7 +186,10 @@ def check(
         known = "" if draft.dataset is None else content.result()
     with database.reading() as session:
         same = store.with_content(session, dataset_id, known, (draft.batch.id,)) if known else None
-    return Checked(effect, "" if same is None else duplicate_content.describe(same))
+        if same is None:
+            return Checked(effect, None)
+        done = same.status == store.SUCCESS
+        return Checked(effect, SameContent(same.id, done, same.completed_at or same.created_at))
 
 
 def commit(

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.documents import Json
-from offtake.flows import connections, queries, specs
+from offtake.flows import connections, flow_ends, queries, specs
+from offtake.flows.flow_ends import FlowState
+from offtake.store.runs import live_run
 from offtake.store.tables import Connection, Flow, TargetConnection
 
 PAGE: Final = 50
@@ -49,11 +51,11 @@ class AccountSummary:
 
 @dataclass(frozen=True)
 class FlowUse:
-    """A flow that delivers through an account."""
+    """A flow that delivers through an account. `state`: as `flow_ends.state_of` returns it."""
 
     id: str
     name: str
-    state: str
+    state: FlowState
     last_run_state: str | None
 
 
@@ -115,7 +117,7 @@ def count_by_spec(session: Session, caller: Caller) -> dict[str, int]:
     return {row[0]: row[1] for row in session.execute(counted.group_by(Connection.connection_spec_id))}
 
 
-def find_account(session: Session, caller: Caller, row_id: str) -> AccountView:
+def find_account(session: Session, caller: Caller, row_id: str, now_ms: int) -> AccountView:
     """An account with what uses it; raises 1439."""
     caller.require(VIEW_DESTINATIONS)
     row = queries.connection(session, caller, row_id)
@@ -127,7 +129,9 @@ def find_account(session: Session, caller: Caller, row_id: str) -> AccountView:
     left = connections.runs_with_files_left(session, [row.id]).get(row.id, [])
     return AccountView(
         row=row,
-        places=_places(session, caller, session.scalars(places.order_by(*order).limit(_MOST_SHOWN)).all()),
+        places=_places(
+            session, caller, session.scalars(places.order_by(*order).limit(_MOST_SHOWN)).all(), now_ms // 1000
+        ),
         place_count=summary.targets,
         unused_count=session.scalar(unused) or 0,
         flow_count=summary.flows,
@@ -135,18 +139,22 @@ def find_account(session: Session, caller: Caller, row_id: str) -> AccountView:
     )
 
 
-def _places(session: Session, caller: Caller, rows: Sequence[TargetConnection]) -> list[PlaceUse]:
+def _places(session: Session, caller: Caller, rows: Sequence[TargetConnection], now: int) -> list[PlaceUse]:
     found = []
     for row in rows:
         delivering = select(Flow).filter_by(target_connection_id=row.id)
         visible = delivering.where(labels.visible(Flow.id, caller)).order_by(func.lower(Flow.name), Flow.id)
         flows = [
-            FlowUse(one.id, one.name, one.state, one.last_run_state)
+            FlowUse(one.id, one.name, _state(session, one, now), one.last_run_state)
             for one in session.scalars(visible.limit(_MOST_NAMED))
         ]
         is_used = bool(flows) or session.scalar(delivering.limit(1)) is not None
         found.append(PlaceUse(row.id, row.name, row.params, flows, is_used))
     return found
+
+
+def _state(session: Session, flow: Flow, now: int) -> FlowState:
+    return flow_ends.state_of(flow, now, live=live_run(session, flow.id) is not None)
 
 
 def _summaries(session: Session, caller: Caller, rows: Sequence[Connection]) -> list[AccountSummary]:

@@ -10,7 +10,10 @@ from offtake.access import labels
 from offtake.catalog import datasets
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
+from offtake.flows import flow_ends
+from offtake.flows.flow_ends import FlowState
 from offtake.store import json_queries
+from offtake.store.runs import live_run
 from offtake.store.tables import Flow, SourceConnection, TargetConnection, Watermark
 
 
@@ -19,11 +22,14 @@ class Export:
     """A flow that exports a dataset. `snapshot_id`, `delivered_ms`: its position in the dataset, and when it moved.
 
     Both are None before its first delivery. `next_ms`: when its next run is due; None without one.
+
+    `state`: as `flow_ends.state_of` returns it.
     """
 
     flow_id: str
     name: str
     enabled: bool
+    state: FlowState
     destination_spec_id: str
     last_run_id: str | None
     last_run_state: str | None
@@ -48,7 +54,7 @@ def counts(session: Session, caller: Caller, dataset_ids: Collection[str]) -> di
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, most: int) -> list[Export]:
+def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, most: int, now_ms: int) -> list[Export]:
     """The visible flows that export the dataset, by name, from number `offset` on; raises 1439."""
     caller.require(VIEW_DESTINATIONS)
     dataset = datasets.get(session, caller, dataset_id)
@@ -66,6 +72,7 @@ def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, m
             flow_id=flow.id,
             name=flow.name,
             enabled=flow.state == ENABLED,
+            state=flow_ends.state_of(flow, now_ms // 1000, live=live_run(session, flow.id) is not None),
             destination_spec_id=spec_id,
             last_run_id=flow.last_run_id,
             last_run_state=flow.last_run_state,

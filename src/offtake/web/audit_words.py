@@ -1,5 +1,6 @@
 """The audit log in words: verbs, resources and fields, and the events of one request as one entry."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,9 @@ ACTIONS: Final[Mapping[str, str]] = {
     "cancel": "cancelled",
     "complete": "completed",
     "abort": "aborted",
+    "retry": "retried",
+    "backfill": "backfilled",
+    "discard": "discarded",
     "revert": "reverted",
     "grant": "granted",
     "revoke": "revoked",
@@ -36,7 +40,13 @@ _MOST_CHANGES: Final = 40
 _LONGEST_VALUE: Final = 400
 _MS_DIGITS: Final = 13
 _SECOND_DIGITS: Final = 10
-_BOOLEANS: Final[Mapping[str, str]] = {"true": "yes", "false": "no"}
+_WORDS: Final[Mapping[str, str]] = {
+    "true": "yes",
+    "false": "no",
+    "FIRST_FULL_THEN_INCREMENTAL": "first everything, then what was added",
+    "DAILY_FULL_EXPORT": "everything each time",
+}
+_INSTANTS: Final = ("At", "UTC", "Time")
 _ZONES: Final[Mapping[str, str]] = {"dlz_destination": "of deliveries", "user_drop_zone": "of uploads"}
 _NOT_SHOWN: Final = "secret, not shown"
 _REPLACED: Final = "secret replaced"
@@ -50,6 +60,10 @@ _FIELDS: Final[Mapping[str, str]] = {
     "datasets": "Datasets",
     "dataset": "Dataset id",
     "runId": "Run id",
+    "repeatedRunId": "Repeated run",
+    "foldernameTemplate": "Folder template",
+    "exportMode": "Content",
+    "timeUnit": "Unit of time",
     "auth.specName": "Authentication",
     "data.outputType": "Output",
 }
@@ -117,7 +131,7 @@ def _belongs(group: Sequence[AuditEvent], older: AuditEvent) -> bool:
 def _line(rows: Sequence[AuditEvent], imports: Mapping[str, BatchName]) -> Line:
     """`rows`: of one resource, oldest first."""
     first = rows[0]
-    actions = list(dict.fromkeys(row.action for row in rows))
+    actions = list(dict.fromkeys(_action(row) for row in rows))
     if len(actions) > 1 and "update" in actions:
         actions.remove("update")  # it is part of what else was done
     verbs = [_verb(action, first.resource_type) for action in actions]
@@ -138,9 +152,17 @@ def _line(rows: Sequence[AuditEvent], imports: Mapping[str, BatchName]) -> Line:
     )
 
 
+def _action(row: AuditEvent) -> str:
+    """The action in more detail than it is recorded."""
+    after = row.after or {}
+    if row.action == "run":
+        return "backfill" if "backfill" in after else "retry" if "repeatedRunId" in after else "run"
+    return "discard" if row.action == "abort" and row.resource_type == "batches" else row.action
+
+
 def _verb(action: str, resource_type: str) -> str:
     if resource_type == "connections" and action == "rotate":
-        return "rotated the credentials of"
+        return "replaced the credentials of"
     if resource_type == "batches" and action == "create":
         return "started"
     return ACTIONS.get(action, action)
@@ -169,13 +191,24 @@ def _value(name: str, value: str | None) -> str | None:
     if value == MASK:
         return _NOT_SHOWN
     last = name.rpartition(".")[2]
-    if value is not None and value.isdecimal() and len(value) == _MS_DIGITS and last.endswith("At"):
+    if value is not None and value.isdecimal() and len(value) == _MS_DIGITS and last.endswith(_INSTANTS):
         return iso(int(value))
     if value is not None and value.isdecimal() and len(value) == _SECOND_DIGITS and last in ("startTime", "endTime"):
         return iso(int(value) * 1000)
-    if value is not None and value in _BOOLEANS:
-        return _BOOLEANS[value]
+    if value is not None and value in _WORDS:
+        return _WORDS[value]
+    if value is not None and value.startswith("[") and (texts := _texts(value)) is not None:
+        value = ", ".join(texts)
     return value if value is None or len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+
+
+def _texts(value: str) -> list[str] | None:
+    """The texts of a JSON list; None for another value."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
 
 
 def is_failure(rows: Sequence[AuditEvent]) -> bool:

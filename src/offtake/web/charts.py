@@ -17,6 +17,7 @@ _SHOWN_TICKS: Final = 8
 _SPARK_WIDTH: Final = 96
 _SPARK_HEIGHT: Final = 24
 _PAD: Final = 2
+_TICK: Final = 6.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def look_of(run: RunBar) -> str:
 
 @dataclass(frozen=True)
 class RunColumns:
-    """The rows of runs as bars, oldest at the left, and the largest number. A failed run is as high as the chart."""
+    """The rows of runs as bars, oldest at the left, and the largest number. A failed run without rows is a tick."""
 
     bars: Sequence[tuple[Bar, float, float]]
     most: int
@@ -104,7 +105,7 @@ def run_columns(runs: Sequence[RunBar], height: int = 80) -> RunColumns:
     for number, run in enumerate(runs):
         look = look_of(run)
         look = "accent" if look == "ok" and run.trigger != "backfill" else "backfill" if look == "ok" else look
-        tall = float(height) if look == "bad" else max(2.0, height * (run.rows or 0) / most)
+        tall = max(_TICK if look == "bad" else 2.0, height * (run.rows or 0) / most)
         bar = Bar(round(number * step + step * 0.1, 1), round(step * 0.8, 1), look, run)
         found.append((bar, round(height - tall, 1), round(tall, 1)))
     return RunColumns(found, most)

@@ -112,7 +112,7 @@ def _try(person: Person, row_id: str, form: FormData) -> Shown:
 
 def _credentials(request: Request, person: Person, row_id: str, shown: Shown) -> Response:
     with person.backend.database.reading() as session:
-        view = account_lists.find_account(session, person.caller, row_id)
+        view = account_lists.find_account(session, person.caller, row_id, person.now_ms)
         row = with_credentials(view.row)
         session.expunge(row)
     destination = find_destination(row.connection_spec_id)

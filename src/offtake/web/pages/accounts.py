@@ -44,6 +44,8 @@ class Shown:
 
     problems: dict[str, str] = field(default_factory=dict)
     refused: str = ""
+    wrong_name: str = ""
+    typed: str = ""
     is_stale: bool = False
     form: FormData | None = None
     tested: TestResult | None = None
@@ -73,6 +75,7 @@ def list_accounts(request: Request, person: PersonOf) -> Response:
         person,
         "accounts.html",
         accounts=found,
+        is_deleted=url.text("deleted") == "1",
         query=query,
         columns=columns,
         destinations=_SPECS,
@@ -148,7 +151,7 @@ def delete(request: Request, person: PersonOf, row_id: str, form: Form) -> Respo
         name = queries.connection(session, person.caller, row_id).name
     wrong = wrong_name(form, name, row_id)
     if wrong:
-        return _account(request, person, row_id, Shown(refused=wrong, status=422))
+        return _account(request, person, row_id, Shown(wrong_name=wrong, typed=text(form, "typed"), status=422))
     try:
         with person.backend.database.writing() as session:
             connection_removal.delete_account(session, person.caller, row_id, person.now_ms)
@@ -157,7 +160,7 @@ def delete(request: Request, person: PersonOf, row_id: str, form: Form) -> Respo
             raise
         refused = _IN_USE if problem.code == problems.BASE_IN_USE else _STILL_NEEDED
         return _account(request, person, row_id, Shown(refused=refused, status=422))
-    return RedirectResponse(person.url("accounts"), 303)
+    return RedirectResponse(person.url("accounts") + "?deleted=1", 303)
 
 
 def update(
@@ -183,7 +186,7 @@ def update(
 def _account(request: Request, person: Person, row_id: str, shown: Shown) -> Response:
     url = ListUrl(request)
     with person.backend.database.reading() as session:
-        view = account_lists.find_account(session, person.caller, row_id)
+        view = account_lists.find_account(session, person.caller, row_id, person.now_ms)
         session.expunge(view.row)
     destination = registry.by_connection_spec_id(view.row.connection_spec_id)
     may_change = person.may(MANAGE_DESTINATIONS, EXPORT_DATASETS)

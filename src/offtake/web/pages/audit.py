@@ -28,7 +28,7 @@ _ACTIONS: Final[tuple[str, ...]] = tuple(get_args(audit.Action))
 _SHORT: Final = {
     "rotate": "replaced a secret",
     "issue": "got credentials",
-    "refresh": "replaced credentials",
+    "refresh": "replaced the credentials of a landing zone",
     "fail": "reported a failure",
 }
 _OPTIONS: Final = sorted(

@@ -35,7 +35,11 @@ def batch(request: Request, person: PersonOf, dataset_id: str, batch_id: str) ->
         _, stored = batch_files.of_batch(session, backend.lake, caller, batch_id)
         created_by = client_names.name_of(session, row.created_client, row.created_by)
         shows_flows = person.may(VIEW_DESTINATIONS)
-        exports = dataset_exports.of_dataset(session, caller, dataset_id, 0, _MOST_EXPORTS + 1) if shows_flows else []
+        exports = (
+            dataset_exports.of_dataset(session, caller, dataset_id, 0, _MOST_EXPORTS + 1, person.now_ms)
+            if shows_flows
+            else []
+        )
     may_manage = person.may(MANAGE_DATASETS)
     is_imported = row.status == store.SUCCESS and row.snapshot_id is not None
     is_waiting = row.status in (store.LOADING, store.STAGED) and row.snapshot_id is None

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from offtake.access import client_names
-from offtake.catalog import dataset_details, dataset_documents, dataset_labels, dataset_tables, datasets
+from offtake.catalog import batch_names, dataset_details, dataset_documents, dataset_labels, dataset_tables, datasets
 from offtake.catalog.dataset_details import Overview
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DESTINATIONS
@@ -90,8 +90,9 @@ def batches(request: Request, person: PersonOf, dataset_id: str) -> Response:
     with person.backend.database.reading() as session:
         about = _overview(session, person, dataset_id)
         found = dataset_details.batches(session, person.caller, dataset_id, url.number("from"), most + 1)
-    lines = [(row, batch_states.look_of(row)) for row in found[:most]]
-    polls = any(batch_states.is_busy(row) for row, _ in lines)
+        names = batch_names.names_of(session, person.caller, [row.id for row in found])
+    lines = [(row, batch_states.look_of(row), names[row.id].files if row.id in names else "") for row in found[:most]]
+    polls = any(batch_states.is_busy(row) for row, _, _ in lines)
     return _page(request, person, about, "batches", lines=lines, pages=url.pages(found, most), polls=polls)
 
 
@@ -118,7 +119,9 @@ def exports(request: Request, person: PersonOf, dataset_id: str) -> Response:
     url, most = ListUrl(request), _MOST
     with person.backend.database.reading() as session:
         about = _overview(session, person, dataset_id)
-        found = dataset_exports.of_dataset(session, person.caller, dataset_id, url.number("from"), most + 1)
+        found = dataset_exports.of_dataset(
+            session, person.caller, dataset_id, url.number("from"), most + 1, person.now_ms
+        )
         positions = [one.snapshot_id for one in found if one.snapshot_id is not None]
         try:
             times = dataset_details.commit_times(session, person.backend.lake, person.caller, dataset_id, positions)
@@ -143,7 +146,7 @@ def settings(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """Its labels, and what else can be changed."""
     with person.backend.database.reading() as session:
         about = _overview(session, person, dataset_id)
-    return _settings(request, person, about)
+    return _settings(request, person, about, is_renamed=ListUrl(request).text("renamed") == "1")
 
 
 @router.post("/ui/{sandbox}/datasets/{dataset_id}/labels")
@@ -189,7 +192,7 @@ def rename(request: Request, person: PersonOf, dataset_id: str, form: Form) -> R
         problem = "" if is_stale else by_field.get("name", str(error))
         shown = {"sent_name": name, "is_renamed_meanwhile": is_stale, "name_problem": problem}
         return _settings(request, person, about, 409 if is_stale else 422, **shown)
-    return RedirectResponse(person.url(f"datasets/{dataset_id}/settings"), 303)
+    return RedirectResponse(person.url(f"datasets/{dataset_id}/settings") + "?renamed=1", 303)
 
 
 @router.post("/ui/{sandbox}/datasets/{dataset_id}/evolves")
@@ -213,7 +216,7 @@ def delete(request: Request, person: PersonOf, dataset_id: str, form: Form) -> R
         about = _overview(session, person, dataset_id)
     problem = wrong_name(form, about.row.name, about.row.id)
     if problem:
-        return _settings(request, person, about, 422, refused=problem)
+        return _settings(request, person, about, 422, wrong_typed=problem, sent_typed=text(form, "typed"))
     try:
         with backend.database.writing() as session:
             force = text(form, "force") == "true"
@@ -223,7 +226,7 @@ def delete(request: Request, person: PersonOf, dataset_id: str, form: Form) -> R
             raise
         return _settings(request, person, about, 409, refused=str(error))
     dataset_tables.remove(backend.lake, backend.uploads, deleted)
-    return RedirectResponse(person.url("datasets"), 303)
+    return RedirectResponse(person.url("datasets") + "?deleted=1", 303)
 
 
 class _Digits(str):
@@ -274,12 +277,12 @@ def _exporting(person: Person, dataset_id: str) -> Sequence[Export]:
     if not person.may(VIEW_DESTINATIONS):
         return ()
     with person.backend.database.reading() as session:
-        return dataset_exports.of_dataset(session, person.caller, dataset_id, 0, _MOST_NAMED + 1)
+        return dataset_exports.of_dataset(session, person.caller, dataset_id, 0, _MOST_NAMED + 1, person.now_ms)
 
 
 def _settings(request: Request, person: Person, about: Overview, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template's values
-    shared = {"sent": None, "is_stale": False, "problem": "", "refused": ""} | values
-    shared = {"sent_name": None, "is_renamed_meanwhile": False, "name_problem": ""} | shared
+    shared = {"sent": None, "is_stale": False, "problem": "", "refused": "", "sent_typed": "", "wrong_typed": ""}
+    shared |= {"sent_name": None, "is_renamed_meanwhile": False, "name_problem": "", "is_renamed": False} | values
     row = about.row
     with person.backend.database.reading() as session:
         names = client_names.names_of(session, [row.created_client, row.updated_client])

@@ -51,6 +51,7 @@ def datasets(request: Request, person: PersonOf) -> Response:
         counts=counts,
         shows_flows=shows_flows,
         search=search,
+        is_deleted=url.text("deleted") == "1",
         sorting={"sort": order, "order": "desc" if descending else "asc"} if current != ("name", False) else {},
         columns=columns,
         pages=url.pages(found, _MOST),

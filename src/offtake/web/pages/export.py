@@ -1,6 +1,7 @@
 """Export datasets: one page of sections that open in turn; the URL holds everything that was entered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -10,10 +11,12 @@ from starlette.datastructures import ImmutableMultiDict
 from offtake.access import access
 from offtake.catalog import dataset_lists, datasets
 from offtake.catalog.dataset_lists import DatasetLine
-from offtake.contract.caller import EXPORT_DATASETS
+from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
-from offtake.flows import account_choice, connection_checks, flow_creation
+from offtake.destinations.base import Destination
+from offtake.flows import account_choice, account_lists, adhoc, connection_checks, flow_creation, run_views
+from offtake.flows.adhoc import AdhocDestination
 from offtake.flows.flow_creation import NewExport
 from offtake.store.tables import Connection
 from offtake.web import connection_form, export_form, forms, schedule_form
@@ -46,6 +49,8 @@ def wizard(request: Request, person: PersonOf) -> Response:
     """The wizard as far as it was filled in: opens the first section that is not complete."""
     person.caller.require(EXPORT_DATASETS)
     form = _read(person, request.query_params)
+    if form.step == _OF_DESTINATION and "destination" not in form.sent:
+        form = replace(form, destination=_only_destination(person))
     return _show(request, person, _check(person, form))
 
 
@@ -63,10 +68,10 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
             answer = _test(person, new)
             if testing or not answer["result"]:
                 return _show(request, person, state, 200 if testing else 422, tested=answer)
-        flow_id = _create(person, new, id_of(request, sent))
+        path = _create(person, new, id_of(request, sent), at_once=state.form.schedule.at_once)
     except Problem as problem:
         return _show(request, person, state, 422, refused=str(problem))
-    return RedirectResponse(person.url(f"flows/{flow_id}"), 303)
+    return RedirectResponse(person.url(path), 303)
 
 
 @router.post("/ui/{sandbox}/export/preview")
@@ -182,12 +187,33 @@ def _new_export(state: State) -> NewExport:
     )
 
 
-def _create(person: Person, new: NewExport, flow_id: str) -> str:
+def _only_destination(person: Person) -> Destination | None:
+    """The destination that needs nothing, if there is no account of another one."""
+    zone = next((one for one in registry.DESTINATIONS if not one.auth_methods), None)
+    if zone is None or not person.may(VIEW_DESTINATIONS):
+        return None
+    with person.backend.database.reading() as session:
+        counts = account_lists.count_by_spec(session, person.caller)
+    others = (one.connection_spec_id for one in registry.DESTINATIONS if one is not zone)
+    return None if any(counts.get(one) for one in others) else zone
+
+
+def _create(person: Person, new: NewExport, flow_id: str, *, at_once: bool) -> str:
+    """Create the dataflow, and its run if it is due; the path of the page that shows it."""
     backend, rules = person.backend, person.backend.schedule_rules
+    sees_runs = all(person.may(one) for one in (VIEW_DATASETS, VIEW_DESTINATIONS))
     with backend.database.writing() as session:
-        return flow_creation.create(
+        flow = flow_creation.create(
             session, person.caller, backend.vault, backend.network, new, person.now_ms, rules, flow_id
-        ).id
+        )
+        session.flush()
+        if not at_once or not sees_runs:
+            return f"flows/{flow.id}"
+        known, _ = run_views.list_runs(session, person.caller, flow.id, None, 0, 1)
+        if known:
+            return f"runs/{known[0].run_id}"
+        order = AdhocDestination.model_validate({"flowId": flow.id})
+        return f"runs/{adhoc.run_now(session, person.caller, order, person.now_ms).id}"
 
 
 def _test(person: Person, new: NewExport) -> Any:  # noqa: ANN401 - the API's document

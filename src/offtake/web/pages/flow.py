@@ -44,7 +44,9 @@ def overview(request: Request, person: PersonOf, flow_id: str) -> Response:
     return _overview(request, person, flow_id)
 
 
-def _overview(request: Request, person: Person, flow_id: str, status: int = 200, delete_problem: str = "") -> Response:
+def _overview(
+    request: Request, person: Person, flow_id: str, status: int = 200, delete_problem: str = "", typed: str = ""
+) -> Response:
     with person.backend.database.reading() as session:
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
         recent, _ = run_views.list_runs(session, person.caller, view.flow.id, None, 0)
@@ -62,6 +64,7 @@ def _overview(request: Request, person: Person, flow_id: str, status: int = 200,
         status,
         view=view,
         delete_problem=delete_problem,
+        typed=typed,
         shown=shown,
         pending=pending,
         is_over=is_over,
@@ -131,7 +134,7 @@ def delete(request: Request, person: PersonOf, flow_id: str, form: Form) -> Resp
         view = flow_views.find_flow(session, person.caller, flow_id, person.now_ms)
     wrong = wrong_name(form, view.flow.name, flow_id)
     if wrong:
-        return _overview(request, person, flow_id, 422, wrong)
+        return _overview(request, person, flow_id, 422, wrong, text(form, "typed"))
     with person.backend.database.writing() as session:
         connection_removal.delete_flow(session, person.caller, flow_id, person.now_ms)
     return RedirectResponse(f"{person.url('flows')}?deleted={view.flow.id}", 303)

@@ -50,9 +50,9 @@ def browse(request: Request, person: PersonOf) -> Response:
         url.sorted_by("Dataflow", "name", current, "wide"),
         {"label": "Destination"},
         {"label": "Schedule"},
-        url.sorted_by("Last run", "last", current, first="desc"),
+        url.sorted_by("Last run", "last", current, "pill", first="desc"),
         {"label": "Rows", "kind": "spark-cell"},
-        url.sorted_by("Next run", "next", current),
+        url.sorted_by("Next run", "next", current, "time"),
     ]
     return page(
         request,

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from offtake.catalog import (
     batch_documents,
+    batch_names,
     dataset_details,
     dataset_lists,
     datasets,
@@ -18,7 +19,7 @@ from offtake.catalog import (
     regional_columns,
 )
 from offtake.catalog.batches import InputFormat
-from offtake.catalog.import_drafts import Checked, Draft
+from offtake.catalog.import_drafts import Checked, Draft, SameContent
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS
 from offtake.contract.problems import Problem
@@ -133,7 +134,8 @@ def discard(person: PersonOf, batch_id: str, form: Form) -> Response:
     """Delete the uploaded files; nothing was imported."""
     batch_actions.act(person, batch_id, "ABORT")
     following = local_path(text(form, "next"))
-    return RedirectResponse(person.url("datasets/import") + _next_query(following), 303)
+    query = {"discarded": "1"} | ({"next": following} if following else {})
+    return RedirectResponse(f"{person.url('datasets/import')}?{urlencode(query)}", 303)
 
 
 def _committed(person: Person, batch_id: str, options: ImportOptions) -> Response | None:
@@ -168,12 +170,12 @@ def _is_as_seen(person: Person, draft: Draft, shape: InputFormat, options: Impor
     return shown == _result(person, draft, shape, evolve=options.evolve)
 
 
-def _result(person: Person, draft: Draft, shape: InputFormat, *, evolve: bool) -> tuple[Json, Json, str]:
+def _result(person: Person, draft: Draft, shape: InputFormat, *, evolve: bool) -> tuple[Json, Json, SameContent | None]:
     """The first rows, the dry run without its notes, which name the options, and the message about a duplicate."""
     backend = person.backend
     preview = import_drafts.first_rows(backend.parsers, backend.uploads, draft, shape, _ROWS)
     checked = _check(person, draft, shape, evolve=evolve)
-    return preview, checked.effect | {"notes": []}, checked.duplicate
+    return preview, checked.effect | {"notes": []}, checked.same
 
 
 def _form(
@@ -198,6 +200,7 @@ def _form(
         dataset=row,
         name=dataset,
         next=following,
+        is_discarded=error is None and request.query_params.get("discarded") == "1",
         problems=by_field,
         problem="" if error is None or by_field else str(error),
     )
@@ -252,6 +255,7 @@ def _review(
         columns=columns,
         all_columns=len(checked.effect["columns"] if checked else preview["columns"]) if preview else 0,
         checked=checked,
+        same_files=_files_of(person, checked),
         notes=_notes(draft, preview, checked, types),
         refusal=refusal,
         is_changed=is_changed,
@@ -261,6 +265,16 @@ def _review(
         may_detach=draft.dataset is not None and not import_drafts.has_format(draft),
         is_live=draft.size <= _CHECKED_WHILE_TYPING,
     )
+
+
+def _files_of(person: Person, checked: Checked | None) -> str:
+    """The files of the batch with the same content, in words; empty without one."""
+    if checked is None or checked.same is None:
+        return ""
+    with person.backend.database.reading() as session:
+        names = batch_names.names_of(session, person.caller, [checked.same.batch_id])
+    found = names.get(checked.same.batch_id)
+    return (found.files if found is not None else "") or "The same content"
 
 
 def _notes(draft: Draft, preview: Json | None, checked: Checked | None, types: Mapping[str, str]) -> list[str]:

@@ -127,6 +127,14 @@ document.querySelectorAll("form[data-check]").forEach((form) => {
   });
 });
 
+// A field that is corrected is not marked any more; sending the form checks it again.
+document.addEventListener("input", (event) => {
+  const field = event.target.closest(".has-problem[data-field]");
+  if (!field) return;
+  showProblem(field, "");
+  if (!document.querySelector(".has-problem")) document.getElementById("problems")?.setAttribute("hidden", "");
+});
+
 // data-preview="URL": the element with the id of data-into shows what the form would give, as one types.
 document.querySelectorAll("form[data-preview]").forEach((form) => {
   let running;
