@@ -273,7 +273,7 @@ def test_the_rows_of_one_run_are_delivered_again(deployed: Deployment) -> None:
     deployed.run_due()
     page = words(person.get(again))
     assert "Rows 2" in page
-    assert f"Backfill : the rows of run {run[:8]}" in page
+    assert f"Backfill: the rows of run {run[:8]}" in page
     assert "up to date" not in page
     other = deployed.flow(deployed.import_rows("other", [{"id": 1}]))
     person.get(f"/ui/prod/flows/{other}/backfill?run={run}", status=404)
