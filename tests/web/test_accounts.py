@@ -77,6 +77,18 @@ def test_an_account_shows_its_params_and_what_uses_it(deployed: Deployment) -> N
     person.get("/ui/prod/accounts/nothing", status=404)
 
 
+def test_the_next_step_after_connecting_is_the_export(deployed: Deployment) -> None:
+    person, row_id = signed_in(deployed), sftp_account(deployed)
+    page = person.get(f"/ui/prod/accounts/{row_id}?new=1")
+    assert page.count("button primary") == 1
+    export = re.search(r'button primary" href="([^"]+)"', page)
+    assert export is not None
+    assert f'<a href="{export[1]}">export datasets to it</a>' in page
+    assert "button primary" not in person.get(f"/ui/prod/accounts/{row_id}")
+    deployed.import_rows("orders", [{"id": 1}])
+    assert "Search datasets" in person.get(export[1].replace("&amp;", "&"))
+
+
 def test_an_account_is_tested(deployed: Deployment) -> None:
     person = signed_in(deployed)
     works = person.post(f"/ui/prod/accounts/{used_account(deployed)}/test", status=200).text

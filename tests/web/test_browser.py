@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 
 from offtake.access.clients import NewClient
 from tests.attacks.server import Server, serving
+from tests.deployment import ZONE
 from tests.servers import rclone_s3
 from tests.web import world
 from tests.web.chromium import browsing, looking
@@ -262,6 +263,24 @@ def test_scripts_help_with_settings_without_losing_what_was_typed(
         assert page.input_value("#f-description") == "Typed before"
         assert page.input_value("#f-template") == "%DATASET_NAME%"
         window.check()
+
+
+def test_scripts_unmark_a_corrected_field_and_the_fields_fit_a_phone(
+    browser: Browser, filled: tuple[Server, World]
+) -> None:
+    server, made = filled
+    with looking(browser, server.origin, width=360) as window:
+        window.sign_in(made.admin)
+        chosen = f"destination={ZONE}&account=new&dataset={made.dataset_ids[0]}"
+        window.open(f"/ui/prod/export?{chosen}&template=%25DATUM%25&step=4")
+        page = window.page
+        assert page.locator(".has-problem").count() == 1
+        edge = "one => one.getBoundingClientRect().right <= one.closest('form').getBoundingClientRect().right + 0.5"
+        inputs = page.locator("form .field :is(input:not([type=checkbox]), select)")
+        assert all(one.evaluate(edge) for one in inputs.all())
+        page.fill("#f-template", "%DATASET_NAME%")
+        page.locator("#problems").wait_for(state="hidden")
+        assert page.locator(".has-problem").count() == 0
 
 
 def test_open_pages_survive_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:

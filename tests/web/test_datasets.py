@@ -244,6 +244,12 @@ def test_a_table_that_cannot_be_read_is_explained(deployed: Deployment) -> None:
     person.post(path_of(dataset_id, "delete"), {"typed": "orders"})
 
 
+def test_each_part_of_a_dataset_has_one_primary_action(deployed: Deployment) -> None:
+    dataset_id, person = deployed.import_rows("orders", rows(0, 3)), signed_in(deployed)
+    for part in ("exports", "batches", "settings", "preview"):
+        assert person.get(path_of(dataset_id, part)).count("button primary") == 1, part
+
+
 def test_a_dataset_is_renamed_from_the_version_that_the_form_was_made_from(deployed: Deployment) -> None:
     dataset_id = deployed.import_rows("orders", rows(0, 1))
     deployed.import_rows("taken", rows(0, 1))
