@@ -136,4 +136,4 @@ def test_a_run_is_cancelled_once_and_repeated(deployed: Deployment, dataset: str
     listed = json.loads(offtake("audit", "list", "--json")[1])
     actions = [(one["action"], one["assetName"], one["after"]) for one in listed if one["assetId"] == flow]
     assert ("Cancel", "flow", {"runId": made}) in actions
-    assert ("Run", "flow", {"runId": again["id"]}) in actions
+    assert ("Run", "flow", {"runId": again["id"], "repeatedRunId": made}) in actions

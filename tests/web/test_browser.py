@@ -272,6 +272,7 @@ def test_scripts_unmark_a_corrected_field_and_the_fields_fit_a_phone(
     with looking(browser, server.origin, width=360) as window:
         window.sign_in(made.admin)
         chosen = f"destination={ZONE}&account=new&dataset={made.dataset_ids[0]}"
+        chosen += "&t-datasetFileType=JSON&t-compression=GZIP"
         window.open(f"/ui/prod/export?{chosen}&template=%25DATUM%25&step=4")
         page = window.page
         assert page.locator(".has-problem").count() == 1
