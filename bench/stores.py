@@ -151,8 +151,8 @@ def ours(
     """The destination's sink, from an iterator."""
     from offtake.destinations import schema
     from offtake.destinations.base import SandboxLocation
-    from offtake.destinations.egress import Network
     from offtake.destinations.landing_zone.folder import FolderZones
+    from offtake.network.egress import Network
 
     credentials = schema.parse_credentials(destination, method, auth)
     location = {"datasetFileType": "JSON", "compression": "GZIP", "path": "out", **place}

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.ingest import Attempt, Batch, DryRun
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.preview import preview
+from offtake.lake.table_names import TableName
 from offtake.settings import Settings
 
 

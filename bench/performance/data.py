@@ -25,8 +25,9 @@ from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend, open_backend
 from offtake.lake import ingest, scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.parsing.columns import iceberg_schema
+from offtake.lake.table_names import TableName
 from offtake.settings import Settings
 from offtake.store.batches import CommittedRows, claim_batch, complete
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import offtake.__main__  # noqa: F401 - as in our processes: hides numpy and pandas from Arrow
 from offtake.lake import scan, slicing
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.settings import Settings
 
 

@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import select
 
 from offtake.lake import table_description
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.store import batches, run_states
 from offtake.store.database import Database
 from offtake.store.tables import Batch, Dataset, Run, RunPart, Watermark

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from offtake.lake.catalog import TableName
 from offtake.lake.snapshot_history import ancestry
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset, Run
 from tests.deployment import Deployment, rows, table_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset, Watermark
 from tests.cli.deliveries import Offtake, add, ids, manifest_of, run_ids, snapshots
 from tests.deployment import Deployment, rows

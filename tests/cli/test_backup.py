@@ -22,8 +22,8 @@ from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from offtake.failpoints import ENV
 from offtake.lake import table_description
-from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
+from offtake.lake.table_names import TableName
 from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart

@@ -11,7 +11,7 @@ import pytest
 from offtake.catalog import duplicate_content, file_import
 from offtake.catalog.file_import import ImportRequest
 from offtake.lake import ingest
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.store import batches as store
 from offtake.store.tables import Batch, Dataset
 from tests.cli.deliveries import Offtake

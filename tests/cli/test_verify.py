@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset, Run, RunDataset, Watermark
 from tests.api.test_encryption import flow_through, make, said
 from tests.cli.deliveries import Offtake, add, manifest_of, run_ids, snapshots

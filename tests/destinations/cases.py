@@ -15,12 +15,12 @@ from pydantic import SecretStr
 
 from offtake.destinations import schema
 from offtake.destinations.base import Destination, LandingZones, SandboxLocation, Sink
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.azure import AzureZones
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.landing_zone.s3 import S3Zones
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.registry import DESTINATIONS
+from offtake.network.egress import Network
 from tests import azure_servers
 from tests.azure_servers import AzureServer, account_sas
 from tests.middlebox import Middlebox, middlebox

@@ -8,11 +8,11 @@ import pytest
 
 from offtake.destinations import schema, sftp
 from offtake.destinations.base import SandboxLocation
-from offtake.destinations.drivers.http import is_answering
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
+from offtake.network.http import is_answering
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 

@@ -30,11 +30,9 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import AzureStore, S3Store
 
 from offtake.destinations.drivers import asyncssh_logging, sftp_errors, sftp_keys
-from offtake.destinations.drivers.object_store_errors import RefusalError, RequiredPermissions, explain, status_of
 from offtake.destinations.drivers.sftp_errors import DeniedError, SftpError
 from offtake.destinations.drivers.sftp_login import Login
 from offtake.destinations.drivers.sftp_session import SftpConnection
-from offtake.destinations.egress import Network
 from offtake.errors import (
     ACCESS_DENIED,
     CREDENTIALS_REFUSED,
@@ -43,6 +41,8 @@ from offtake.errors import (
     DeliveryCode,
     DeliveryError,
 )
+from offtake.network.egress import Network
+from offtake.network.object_store_errors import RefusalError, RequiredPermissions, explain, status_of
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 from tests.ssh_server import SshServer, sshd

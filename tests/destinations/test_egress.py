@@ -5,8 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
 from tests.servers import free_port
 
 METADATA = [

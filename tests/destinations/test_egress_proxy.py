@@ -14,9 +14,9 @@ import trustme
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from offtake.destinations.drivers.egress_proxy import proxy_url
-from offtake.destinations.drivers.object_store import Endpoint, client_options
-from offtake.destinations.egress import Network
+from offtake.network.egress import Network
+from offtake.network.egress_proxy import proxy_url
+from offtake.network.object_clients import Endpoint, client_options
 
 LOOPBACK = Network(multi_user=True, allow=(ip_network("127.0.0.1/32"),))
 ALL_LOOPBACK = Network(multi_user=True, allow=(ip_network("127.0.0.0/8"),))

@@ -21,13 +21,13 @@ import offtake
 from offtake.destinations import schema
 from offtake.destinations.base import SandboxLocation, Sink
 from offtake.destinations.drivers.aws_client import make_client
-from offtake.destinations.drivers.http import fetch_document, is_answering, post_form, retry_after_of_error, send
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone import s3 as s3_zone
 from offtake.destinations.landing_zone.azure import AzureZone, AzureZones
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.landing_zone.s3 import S3Zone, S3Zones
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
+from offtake.network.http import fetch_document, is_answering, post_form, retry_after_of_error, send
 from tests.destinations.cases import by_name
 from tests.redirects import REDIRECTS, WebServer, web_server
 
@@ -58,17 +58,22 @@ CLIENTS: Final = {
         "requests.adapters",
     },
     "destinations/google_cloud_storage.py": {"obstore.store"},
-    "destinations/egress.py": {"socket"},
+    "network/egress.py": {"socket"},
     "destinations/drivers/object_store.py": {"obstore", "obstore.exceptions", "obstore.store"},
-    "destinations/drivers/object_store_errors.py": {"obstore.exceptions"},
-    "destinations/drivers/http.py": {"httpx2"},
+    "network/object_store_errors.py": {"obstore.exceptions"},
+    "network/http.py": {"httpx2"},
+    "network/object_clients.py": {"obstore.store"},  # types alone
     "destinations/landing_zone/s3.py": {"botocore.session", "obstore.store"},
     "destinations/drivers/asyncssh_logging.py": {"asyncssh", "asyncssh.encryption"},
     "destinations/drivers/sftp_login.py": {"socket"},
     "destinations/drivers/sftp_offer.py": {"socket"},
-    "destinations/drivers/egress_proxy.py": {"socket", "urllib.request"},
+    "network/egress_proxy.py": {"socket", "urllib.request"},
     "destinations/drivers/multipart_cleanup.py": {"botocore"},
     "engines/parser_pool.py": {"socket"},  # a pair within this machine
+    "lake/catalogs/glue.py": {"boto3", "botocore.config"},
+    "lake/catalogs/rest.py": {"requests", "requests.adapters"},
+    "lake/storage/files.py": {"obstore", "obstore.exceptions", "obstore.store", "pyarrow.fs"},
+    "lake/storage/stores.py": {"obstore.store"},
     "lake/locations.py": {"pyarrow.fs"},  # this machine's files alone
 }
 """The modules that import anything that connects, and what; each is held to the rules by a test below."""

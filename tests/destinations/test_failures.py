@@ -12,8 +12,8 @@ import pytest
 
 from offtake.destinations.base import Sink
 from offtake.destinations.drivers.object_store import PART_BYTES
-from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
 from tests.azure_servers import azurite
 from tests.destinations.cases import Case, amazon_s3, azure_blob, landing_zone
 from tests.destinations.test_contract import chunks

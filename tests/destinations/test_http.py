@@ -8,8 +8,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from offtake.destinations.drivers.http import retry_after_of, retry_after_of_error
-from offtake.destinations.egress import Network
+from offtake.network.egress import Network
+from offtake.network.http import retry_after_of, retry_after_of_error
 from tests.middlebox import Middlebox, middlebox
 from tests.servers import free_port
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from offtake.destinations.drivers.multipart_cleanup import UnfinishedUploads
-from offtake.destinations.egress import Network
+from offtake.network.egress import Network
 from tests.destinations.cases import S3_RIGHTS, SECRET, Case, amazon_s3, amazon_s3_by_role
 from tests.destinations.test_failures import THROTTLED, check_error, error_of
 from tests.servers import Amazon, S3Server, free_port

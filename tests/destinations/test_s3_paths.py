@@ -22,11 +22,11 @@ from werkzeug.serving import make_server
 
 from offtake.destinations import amazon_s3, schema
 from offtake.destinations.base import SandboxLocation
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
 from offtake.errors import InvalidInputError
+from offtake.network.egress import Network
 
 PREFIX = "/storage/v1/s3"
 KEY, SECRET = "AKEY", "a secret"

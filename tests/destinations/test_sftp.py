@@ -21,11 +21,11 @@ from offtake.destinations import schema, sftp
 from offtake.destinations.base import SandboxLocation
 from offtake.destinations.drivers.sftp_protocol import SftpClient
 from offtake.destinations.drivers.sftp_sink import SftpSink
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.parameters import Params
 from offtake.destinations.probe import probe
 from offtake.errors import DeliveryError, InvalidInputError
+from offtake.network.egress import Network
 from tests.api.tutorial import RSA_KEY, connect, flow_body, source_of
 from tests.deployment import Deployment, rows
 from tests.middlebox import middlebox

@@ -11,10 +11,10 @@ from azure.storage.blob import ContainerClient
 from pydantic import SecretStr
 
 from offtake.destinations.base import LandingZones, Sink
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.azure import AzureZones
 from offtake.destinations.landing_zone.s3 import S3Zone, S3Zones
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
 from tests.azure_servers import AzureServer
 from tests.middlebox import middlebox
 from tests.servers import Amazon

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.lake import ingest, reading, scan, slicing, table_files
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.ingest import Attempt, Batch
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parts import FileSlice, TableSchema
 from offtake.lake.relocation import Move, relocate_tables
 from offtake.lake.scan import DataFile
+from offtake.lake.table_names import TableName
 
 TABLE = TableName("sales.orders")
 Row = dict[str, Any]

@@ -21,9 +21,10 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move
+from offtake.lake.table_names import TableName
 from tests.lake.lakes import TABLE, add, lake_in, move_warehouse, read
 from tests.lake.other_writers import Bounds, append_again, compact, entries, row_delta
 from tests.matrix import examples

@@ -12,11 +12,12 @@ import pytest
 
 from offtake.errors import CancelledError
 from offtake.lake import ingest, scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.ingest import Attempt, Batch, CommittedBatch
 from offtake.lake.parsing import parse as parsing
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile, input_file
+from offtake.lake.table_names import TableName
 from tests.lake.lakes import TABLE, Row, add, full, increment, lake_in, ndjson, numbered, read
 from tests.lake.other_writers import compact
 

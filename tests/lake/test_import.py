@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.table_names import TableName
 from tests.lake.lakes import TABLE, Row, add_files, everything_in, full, lake_in, ndjson
 
 ROWS: list[Row] = [

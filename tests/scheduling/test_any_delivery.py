@@ -38,7 +38,7 @@ from offtake.errors import FILES_KEPT, SNAPSHOT_EXPIRED
 from offtake.flows import flow_changes, flow_verification
 from offtake.flows import runs as flow_runs
 from offtake.flows.run_manifests import read_manifest
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.scheduling import heartbeat
 from offtake.scheduling.background import worker_of
 from offtake.scheduling.orphan_sweeper import remove_orphans

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.errors import FILES_KEPT
 from offtake.flows import backfill, flow_verification
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.store import disposals

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset
 from tests.deployment import Deployment, rows, table_of
 

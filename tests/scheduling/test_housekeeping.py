@@ -13,8 +13,8 @@ from offtake.access import access
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
-from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
+from offtake.lake.table_names import TableName
 from offtake.sandboxes import sandboxes
 from offtake.scheduling.housekeeping import maintenance_loop, run_maintenance
 from offtake.scheduling.scheduler import enqueue_due_runs

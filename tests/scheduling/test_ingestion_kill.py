@@ -21,7 +21,8 @@ from offtake.deployment.backend import Backend, open_backend
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
 from offtake.lake import table_description
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store import batches as store

@@ -11,10 +11,11 @@ import pytest
 from offtake.catalog import batches, file_import
 from offtake.catalog.file_import import ImportRequest
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.ingest import Attempt
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
+from offtake.lake.table_names import TableName
 from offtake.scheduling.background import ingestor_of
 from offtake.scheduling.housekeeping import run_maintenance
 from offtake.store import batches as store

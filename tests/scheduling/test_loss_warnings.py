@@ -15,8 +15,8 @@ from pyiceberg.types import BinaryType, LongType, NestedField
 
 from offtake.catalog import file_import
 from offtake.exporting import run as exporting_run
-from offtake.lake.catalog import TableName
 from offtake.lake.locations import local_path
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset, RunPart
 from tests.deployment import WITH_MANIFEST, Deployment, rows
 from tests.scheduling.delivered_files import Exported

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from offtake.flows.run_manifests import read_manifest
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.scheduling.background import worker_of
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.scheduling.scheduler import enqueue_due_runs

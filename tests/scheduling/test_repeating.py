@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 
 from offtake.errors import SNAPSHOT_EXPIRED
 from offtake.flows import flow_verification
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset, Flow, Run
 from tests.deployment import FLOW_SERVICE, Deployment, rows, table_of
 

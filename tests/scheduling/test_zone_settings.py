@@ -9,12 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from offtake.deployment.landing_zone_settings import zones_of
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.azure import AzureZones
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.landing_zone.s3 import S3Zones
 from offtake.destinations.zones import TYPES
 from offtake.errors import OfftakeError
+from offtake.network.egress import Network
 from offtake.settings import Settings
 from tests.commands import run
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from offtake.destinations.drivers.http import fetch_document
-from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
+from offtake.network.http import fetch_document
 
 _log = logging.getLogger(__name__)
 

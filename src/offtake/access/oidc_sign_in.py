@@ -19,9 +19,9 @@ from offtake.access.client_addresses import group_of, is_loopback
 from offtake.access.oidc_issuer import ExternalIssuer
 from offtake.access.people import Identity
 from offtake.access.sign_in_limits import SignInLimits
-from offtake.destinations.drivers.http import post_form
-from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError, OfftakeError
+from offtake.network.egress import Network
+from offtake.network.http import post_form
 
 ATTEMPT_MS: Final = 10 * 60_000
 """How long a sign-in at the issuer may take."""

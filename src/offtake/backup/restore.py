@@ -27,9 +27,10 @@ from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import flow_changes
 from offtake.lake import ingest, parts, table_files
-from offtake.lake.catalog import CATALOG_TABLES, Lake, TableName
+from offtake.lake.catalog import CATALOG_TABLES, Lake
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move, check_inside, relocate_tables
+from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import sync_file, sync_folder
 from offtake.settings import Settings
 from offtake.store import backup as copies

@@ -133,7 +133,9 @@ def _fill_in(session: Session, caller: Caller, batch: Batch, request: BatchChang
             raise problems.of_field(
                 "/relatedObjects", f"cannot be changed: the dataset of the batch is {batch.dataset_id or 'not set'}"
             )
-        batch.dataset_id = datasets.get(session, caller, dataset_id).id
+        dataset = datasets.get(session, caller, dataset_id)
+        datasets.check_writable(dataset)
+        batch.dataset_id = dataset.id
     if request.input_format is None:
         return
     stored = batches.dump_format(request.input_format)

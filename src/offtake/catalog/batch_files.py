@@ -12,7 +12,8 @@ from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.problems import Problem
 from offtake.lake import snapshot_history
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Batch
 
 FILES: Final = "files"

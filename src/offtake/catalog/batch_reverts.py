@@ -10,9 +10,10 @@ from offtake.contract.caller import Caller
 from offtake.errors import LeaseLostError, OfftakeError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.ingest import CommittedBatch
 from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.table_names import TableName
 from offtake.store import batches as store
 from offtake.store.batches import BatchLease
 from offtake.store.database import Database

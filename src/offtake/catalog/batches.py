@@ -97,6 +97,8 @@ def make(
     """
     caller.require(MANAGE_DATASETS)
     dataset = None if dataset_id is None else datasets.get(session, caller, dataset_id)
+    if dataset is not None:
+        datasets.check_writable(dataset)
     row = new(NO_DATASET if dataset is None else dataset.id, caller, now_ms)
     row.input_format = dump_format(input_format)
     row.external_id = None if request.external_id is None else unicodedata.normalize("NFC", request.external_id)

@@ -13,8 +13,9 @@ from offtake.catalog.dataset_labels import DatasetLabels
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.lake import table_description, table_outline
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.table_description import Size
+from offtake.lake.table_names import TableName
 from offtake.lake.table_outline import ColumnNode, SnapshotLine
 from offtake.store.tables import Batch, BatchFile, Dataset
 

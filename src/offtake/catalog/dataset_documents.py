@@ -20,7 +20,8 @@ from offtake.errors import DeliveryError
 from offtake.formats.ndjson import lines
 from offtake.formats.types import check_supported
 from offtake.lake import observable_schema, table_description
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Batch, Dataset
 
 _STATE: Final = {"aspect": "production", "state": "DRAFT", "status": "enabled"}

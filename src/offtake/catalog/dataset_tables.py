@@ -9,7 +9,8 @@ from offtake.contract.bodies import Sent
 from offtake.contract.caller import Caller
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import Uploads
 from offtake.store.database import Database
 from offtake.store.tables import Dataset

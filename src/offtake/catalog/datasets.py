@@ -20,7 +20,7 @@ from offtake.contract.json_patch import Dialect
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import OfftakeError
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName, parse
 from offtake.store import json_queries, run_plans
 from offtake.store.batches import forget_all_of, next_version
 from offtake.store.tables import Dataset, Flow, Sandbox, SourceConnection
@@ -255,9 +255,24 @@ def rename(session: Session, caller: Caller, row: Dataset, name: str, version: s
         _change(session, caller, row, request, now_ms)
 
 
+def is_registered(row: Dataset) -> bool:
+    """Whether the dataset is a table of another catalog, which is read-only."""
+    return parse(TableName(row.table_name)) is not None
+
+
+def check_writable(row: Dataset) -> None:
+    """Raise 1452 for a registered table."""
+    if is_registered(row):
+        raise problems.of_field(
+            "/datasetId",
+            f"is {row.name}, a registered table, which is read-only: write it in its own catalog",
+        )
+
+
 def set_evolves(session: Session, caller: Caller, row: Dataset, now_ms: int, *, evolves: bool) -> None:
     """Set whether batches may add columns to the dataset. The caller has locked `row`."""
     caller.require(MANAGE_DATASETS)
+    check_writable(row)
     change = {"extensions": {"offtake": {"evolves": evolves}}}
     document = json_patch.merge(request_body_of(row), change)
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)

@@ -17,12 +17,13 @@ from offtake.contract.caller import MANAGE_DATASETS, Caller
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.ingest import Attempt, DryRun
 from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.table_names import TableName
 from offtake.store.batches import BatchLease, CommittedRows, claim_batch
 from offtake.store.batches import complete as complete_batch
 from offtake.store.batches import fail as fail_batch
@@ -80,6 +81,8 @@ def dry_run(database: Database, parsers: Parsers, caller: Caller, request: Impor
     caller.require(MANAGE_DATASETS)
     with database.reading() as session:
         found = datasets.find(session, caller, request.name)
+        if found is not None:
+            datasets.check_writable(found)
         may_rewrite = found is None or datasets.may_rewrite(session, found.id)
     table = TableName(found.table_name if found else f"{datasets.namespace(caller.sandbox_id)}.{_NO_TABLE}")
     evolve = request.evolve or (found is not None and found.evolves)
@@ -144,6 +147,7 @@ class _Import:
             else:
                 # Locked, so that a refused import that created the dataset does not remove it now.
                 dataset = datasets.get(session, caller, found.id, lock=True)
+                datasets.check_writable(dataset)
             batch = batches.new(dataset.id, caller, now)
             batch.evolve = self._request.evolve
             session.add(batch)

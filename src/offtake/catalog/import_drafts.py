@@ -80,6 +80,8 @@ def begin(session: Session, caller: Caller, id_or_name: str, now_ms: int) -> Bat
     """A new draft for the dataset with that id or name, or for a new dataset. Raises 1452 for an invalid name."""
     caller.require(MANAGE_DATASETS)
     found = datasets.find(session, caller, check_name(id_or_name))
+    if found is not None:
+        datasets.check_writable(found)
     related = [] if found is None else [{"type": "dataSet", "id": found.id}]
     return batch_edits.create(session, caller, {"status": store.LOADING, "relatedObjects": related}, now_ms)
 

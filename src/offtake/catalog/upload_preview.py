@@ -14,12 +14,12 @@ from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import FieldProblem
-from offtake.lake.catalog import TableName
 from offtake.lake.ingest import Attempt, DryRun
 from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import EncodingError, ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import Uploads
 from offtake.store.batches import OPEN
 from offtake.store.tables import Batch

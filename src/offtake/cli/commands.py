@@ -63,9 +63,24 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             ),
             "update": Command("datasets:update", "Change whether batches may add columns to a dataset."),
             "delete": Command("datasets:delete", "Delete a dataset with its rows; refused if flows export it."),
+            "register": Command(
+                "lake_catalogs:register", "Register a table of a catalog as a dataset, which is read where it is kept."
+            ),
             "label": Command(
                 "datasets:label",
                 "Replace the access labels of a dataset; only clients with all of its labels can see it.",
+            ),
+        },
+    ),
+    "catalog": Group(
+        "Catalogs of others, whose tables are exported where they are.",
+        {
+            "add": Command("lake_catalogs:add", "Add a catalog with its properties, by PyIceberg's names."),
+            "list": Command("lake_catalogs:list_", "List catalogs."),
+            "show": Command("lake_catalogs:show", "Show a catalog's properties, without its secrets."),
+            "test": Command("lake_catalogs:run_test", "Test a catalog: list its namespaces; read a table."),
+            "remove": Command(
+                "lake_catalogs:remove", "Forget a catalog; refused while datasets are registered from it."
             ),
         },
     ),

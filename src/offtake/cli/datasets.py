@@ -16,8 +16,8 @@ from offtake.contract.caller import Caller
 from offtake.deployment.backend import Backend
 from offtake.errors import OfftakeError
 from offtake.lake import table_description
-from offtake.lake.catalog import TableName
 from offtake.lake.ingest import DryRun
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset
 
 Name = Annotated[str, typer.Argument(help="The dataset's name or id.")]

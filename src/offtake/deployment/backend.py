@@ -5,28 +5,32 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TextIO
 from uuid import uuid4
 
 from offtake.access.oidc_issuer import ExternalIssuer
 from offtake.access.oidc_sign_in import IssuerSignIn
+from offtake.catalog import lake_catalogs
 from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
 from offtake.destinations.base import LandingZones, SandboxLocation
-from offtake.destinations.egress import Network
 from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.schedule import ScheduleRules
 from offtake.lake.catalog import Lake
+from offtake.lake.locations import is_local, local_path
 from offtake.lake.parsers import Parsers
+from offtake.lake.registered import RegisteredTables
 from offtake.lake.upload_folder import Uploads
 from offtake.landing_zone import keys
 from offtake.landing_zone.credentials import CredentialIssuer
+from offtake.network.egress import Network
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.reencryption import key_ids_in_use, reencrypt_all
@@ -46,6 +50,7 @@ class Backend:
     database: Database
     vault: Vault
     lake: Lake
+    registered: RegisteredTables
     parsers: Parsers
     zones: LandingZones
     issuer: ExternalIssuer | None = None
@@ -117,18 +122,30 @@ def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settin
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings)
-    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse)
+    registered = RegisteredTables(
+        partial(lake_catalogs.find_config, database, vault, network_of(settings), _closed(settings))
+    )
+    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse, registered)
     return Backend(
         settings,
         clock,
         database,
         vault,
         lake,
+        registered,
         parsers_of(settings),
         landing_zones,
         issuer,
         issuer_settings.sign_in_of(settings, issuer, network_of(settings)),
     )
+
+
+def _closed(settings: Settings) -> tuple[str, ...]:
+    """The folders of the deployment, which no registered table may name."""
+    own = (settings.data_dir, settings.uploads_root, settings.landing_zone_root)
+    warehouse = settings.lake_warehouse
+    folders = [str(one) for one in own] + ([str(local_path(warehouse))] if is_local(warehouse) else [])
+    return tuple(dict.fromkeys(folders))
 
 
 def open_vault(settings: Settings) -> Vault:

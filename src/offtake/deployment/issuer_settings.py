@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 from offtake.access.oidc_issuer import ExternalIssuer
 from offtake.access.oidc_sign_in import IssuerSignIn, PagesClient, is_loopback_url, is_safe
-from offtake.destinations.egress import Network
 from offtake.errors import OfftakeError
+from offtake.network.egress import Network
 from offtake.settings import Settings
 
 

@@ -6,12 +6,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from offtake.destinations.base import LandingZones
-from offtake.destinations.egress import Network
 from offtake.destinations.landing_zone.azure import AzureZones
 from offtake.destinations.landing_zone.folder import FolderZones
 from offtake.destinations.landing_zone.s3 import S3Zones
 from offtake.errors import OfftakeError
 from offtake.landing_zone.credentials import AzureSignatures, CredentialIssuer, FolderSignatures, S3Sessions
+from offtake.network.egress import Network
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.vault import Vault

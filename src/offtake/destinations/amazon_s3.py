@@ -11,24 +11,21 @@ from offtake.destinations import patterns
 from offtake.destinations.base import AuthMethod, Destination, Driver, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.assumed_role import AssumedRole, assumed_role
 from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, fixed, make_client
-from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
 from offtake.destinations.drivers.object_store import (
     LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
-    RETRIES,
     RETRY_AFTER,
-    SIGNED,
     Bucket,
-    Endpoint,
     ObjectStoreSink,
     StoreOverrides,
-    client_options,
 )
 from offtake.destinations.drivers.s3_address import StoreAddress, amazon_url, bucket_url
 from offtake.destinations.parameters import EXTENSION, Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
+from offtake.network.http import is_answering
+from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.

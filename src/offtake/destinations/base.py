@@ -4,11 +4,11 @@ import importlib.util
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
-from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.destinations.zones import ZoneType
+from offtake.network.egress import Network
 
 
 @dataclass(frozen=True)
@@ -255,8 +255,6 @@ Open = Callable[[Params | None, TargetParams, SandboxLocation], Sink]
 Pin = Callable[[Params, TargetParams | None, SandboxLocation], Params]
 LimitsOf = Callable[[Params | None], Limits]
 Answers = Callable[[Params | None, SandboxLocation], bool]
-ANSWER_SECONDS: Final = 5.0
-"""Timeout of one step of probing a destination, in seconds."""
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,20 @@ from pydantic import Field, SecretStr
 from offtake.destinations import patterns
 from offtake.destinations.base import AuthMethod, Destination, SandboxLocation, SetupGuide, Sink
 from offtake.destinations.drivers.aws_client import fixed, make_client
-from offtake.destinations.drivers.http import is_answering
 from offtake.destinations.drivers.multipart_cleanup import AT_ONCE, UnfinishedUploads
 from offtake.destinations.drivers.object_store import (
     LOST_ANSWER,
     MOST_PARTS,
     PART_BYTES,
-    RETRIES,
     RETRY_AFTER,
-    SIGNED,
     Bucket,
-    Endpoint,
     ObjectStoreSink,
     StoreOverrides,
-    client_options,
 )
-from offtake.destinations.drivers.object_store_errors import RequiredPermissions
 from offtake.destinations.parameters import EXTENSION, Params, TargetParams, address_of, as_folder
+from offtake.network.http import is_answering
+from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
+from offtake.network.object_store_errors import RequiredPermissions
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.

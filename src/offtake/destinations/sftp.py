@@ -9,7 +9,6 @@ from pydantic_core import PydanticCustomError
 
 from offtake.destinations import patterns
 from offtake.destinations.base import (
-    ANSWER_SECONDS,
     AuthMethod,
     Destination,
     Driver,
@@ -22,6 +21,7 @@ from offtake.destinations.drivers import sftp_keys
 from offtake.destinations.drivers.sftp_placing import DEFAULT_PLACING, FOLDER, Placing, TemporaryName
 from offtake.destinations.parameters import EXTENSION, Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
+from offtake.network.http import ANSWER_SECONDS
 
 if TYPE_CHECKING:
     # The SSH library is an extra and slow to import: only SFTP deliveries load it.

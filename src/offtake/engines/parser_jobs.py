@@ -6,12 +6,13 @@ from typing import Literal, Protocol, TypeAlias
 import pyarrow as pa
 
 from offtake.lake import ingest, table_description
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.commits import Attempt, Batch, CommittedBatch
 from offtake.lake.ingest import DryRun
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.preview import preview
+from offtake.lake.table_names import TableName
 
 Question = Literal["may_rewrite", "before_commit"]
 """Callables of an attempt that run in the server, because parser processes have no access to its database."""

@@ -35,13 +35,13 @@ from offtake.engines.parser_jobs import (
 )
 from offtake.engines.parser_process import SLOWEST_BYTES
 from offtake.engines.resident import resident_bytes
-from offtake.lake.catalog import TableName
 from offtake.lake.commits import Attempt, Batch
 from offtake.lake.ingest import DryRun
 from offtake.lake.parsers import ParsersBusyError, UnfinishedCommitError
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.table_names import TableName
 
 _log = logging.getLogger(__name__)
 

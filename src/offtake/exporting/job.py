@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from offtake.exporting.target import DeliveryTarget
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 
 
 @dataclass(frozen=True)

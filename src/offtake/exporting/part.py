@@ -20,6 +20,7 @@ from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.formats.registry import format_for
 from offtake.lake import reading
 from offtake.lake.parts import FileSlice, TableSchema
+from offtake.lake.storage.access import FileAccess
 from offtake.lake.text import InvalidText
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class PartTask:
     """What a worker process needs to write one part.
 
     `again`: an earlier attempt may have left a temporary file. `writer`: the fencing token of the run's holder.
+    `access`: how the files of a registered table are opened.
     """
 
     number: int
@@ -66,6 +68,7 @@ class PartTask:
     again: bool
     gzip: GzipOptions = DEFAULT_GZIP
     writer: int = 0
+    access: FileAccess | None = None
 
 
 def export_part(task: PartTask, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
@@ -98,7 +101,9 @@ def _from_pages(
     file_format = _format(task)
     if file_format.from_pages is None:
         return None
-    with reading.unchanged_row_groups(task.slices, task.schema, invalid_text=_invalid_text(task)) as stored:
+    with reading.unchanged_row_groups(
+        task.slices, task.schema, task.access, invalid_text=_invalid_text(task)
+    ) as stored:
         if stored is None:
             return None
         try:
@@ -120,7 +125,7 @@ def _translating_errors(slices: Sequence[FileSlice], chunks: Iterator[bytes]) ->
 
 def _from_rows(task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
     count = _Count(0, cancellation)
-    batches = count.rows_of(reading.read(task.slices, task.schema, invalid_text=_invalid_text(task)))
+    batches = count.rows_of(reading.read(task.slices, task.schema, task.access, invalid_text=_invalid_text(task)))
     file_format = _format(task)
     chunks = file_format.encode(task.schema.arrow_schema, batches, task.gzip.level or file_format.level, count.losses)
     return _write_to_sink(task, sink, chunks, count, record_intent)

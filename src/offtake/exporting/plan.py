@@ -20,6 +20,7 @@ from offtake.formats.registry import file_format, format_for
 from offtake.lake import parts, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.scan import TableScan
+from offtake.lake.storage.access import FileAccess
 from offtake.store.tables import RunDataset, RunPart
 
 _TID_DIGITS: Final = 19
@@ -111,7 +112,7 @@ def _plan_dataset(
     schema = table.schema(snapshot)
     _check_types(job.target, schema)
     plan.datasets.append(_row(job, dataset, found=found, schema=schema))
-    plan.parts.extend(_parts(job, dataset, found.files, len(plan.parts), size))
+    plan.parts.extend(_parts(job, dataset, found.files, len(plan.parts), size, table.access))
 
 
 def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableScan, size: PartSize, kept: Kept) -> bool:
@@ -141,7 +142,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
     plan.datasets.append(row)
     for number, part in enumerate(kept.parts, start=len(plan.parts)):
         plan.parts.append(take_over(part, job.run_id, number, _key(job, dataset, number)))
-    plan.parts.extend(_parts(job, dataset, added.files, len(plan.parts), size))
+    plan.parts.extend(_parts(job, dataset, added.files, len(plan.parts), size, table.access))
     return True
 
 
@@ -192,9 +193,14 @@ def _scan(table: TableScan, dataset: DatasetExport, snapshot: int) -> scan.ScanP
 
 
 def _parts(
-    job: ExportJob, dataset: DatasetExport, files: Iterable[scan.DataFile], first: int, size: PartSize
+    job: ExportJob,
+    dataset: DatasetExport,
+    files: Iterable[scan.DataFile],
+    first: int,
+    size: PartSize,
+    access: FileAccess | None,
 ) -> Iterable[RunPart]:
-    for number, slices in enumerate(slicing.slices(files, size.bytes, size.rows), start=first):
+    for number, slices in enumerate(slicing.slices(files, size.bytes, size.rows, access), start=first):
         yield RunPart(
             run_id=job.run_id,
             number=number,

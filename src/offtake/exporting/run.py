@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +22,7 @@ from offtake.exporting.retry import DeferredError, RetryBudget, exhausted_error,
 from offtake.exporting.waiting import return_to_queue
 from offtake.failpoints import failpoint
 from offtake.lake.parts import FileSlice, TableSchema
+from offtake.lake.storage.access import FileAccess
 from offtake.store import attempts, run_parts, run_plans, runs, waits
 from offtake.store.run_leases import Lease
 from offtake.store.run_parts import PartRecord
@@ -148,6 +149,7 @@ class _Delivery:
 
     def _write_parts(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart], *, again: bool) -> None:
         schemas = {one.dataset_id: TableSchema.from_json(one.schema) for one in datasets if one.schema}
+        accesses = self._accesses({part.dataset_id for part in parts})
         left = {
             part.number: PartTask(
                 number=part.number,
@@ -158,6 +160,7 @@ class _Delivery:
                 again=again,
                 gzip=self._context.gzip[self._job.target.params.dataset_file_type],
                 writer=self._lease.fence,
+                access=accesses[part.dataset_id],
             )
             for part in parts
         }
@@ -170,6 +173,15 @@ class _Delivery:
                 seconds = [self._budget.next_delay(f"part {one}", why) for one, why in failed.failures.items()]
                 left.update({number: replace(left[number], again=True) for number in failed.failures})
                 self._budget.spend(max(seconds), list(failed.failures.values()), self._cancellation)
+
+    def _accesses(self, dataset_ids: Collection[str]) -> dict[str, FileAccess | None]:
+        """How the files of each dataset are opened."""
+        lake, found = self._context.lake, {}
+        for one in self._job.datasets:
+            if one.dataset_id in dataset_ids and one.table is not None:
+                ask = functools.partial(lake.access, one.table)
+                found[one.dataset_id] = retry(ask, "catalog", self._budget, self._cancellation)
+        return found
 
     def _write_all(self, left: dict[int, PartTask]) -> None:
         """Have the parts written; each is removed from `left` once it is recorded."""

@@ -18,8 +18,9 @@ from offtake.errors import OfftakeError
 from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.snapshot_history import SnapshotStep, ancestry
+from offtake.lake.table_names import TableName
 from offtake.store import run_parts, run_states
 from offtake.store import runs as store
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection

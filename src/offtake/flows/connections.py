@@ -18,11 +18,11 @@ from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
-from offtake.destinations.egress import Network
 from offtake.destinations.parameters import Params
 from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
 from offtake.flows import encryption, specs, usage
+from offtake.network.egress import Network
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault, VaultError

@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 
 from offtake.contract.caller import Caller
 from offtake.destinations.base import Destination
-from offtake.destinations.egress import Network
 from offtake.documents import Json
 from offtake.flows import connections, flows, source_connections, specs, target_connections
 from offtake.flows.schedule import ScheduleRules
+from offtake.network.egress import Network
 from offtake.store.tables import Flow, SourceConnection, TargetConnection
 from offtake.store.vault import Vault
 

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from offtake.flows import continuity, flows
 from offtake.flows.continuity import Continuity, DeliveredRange
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.snapshot_history import ancestry
+from offtake.lake.table_names import TableName
 from offtake.store.run_parts import is_delivered
 from offtake.store.run_warnings import list_full_export_warnings
 from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from offtake.contract.caller import Caller
 from offtake.flows.flow_views import ExportedDataset, exported_datasets
 from offtake.flows.run_views import RunView
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.snapshot_history import ancestry
+from offtake.lake.table_names import TableName
 from offtake.store.tables import Dataset
 
 _MOST_OF_RUN: Final = 20

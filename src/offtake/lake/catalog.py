@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NewType
+from typing import Any, Final
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
@@ -18,9 +18,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from offtake.errors import OfftakeError, disk_error
 from offtake.lake import locations
 from offtake.lake.locations import local_path
-
-TableName = NewType("TableName", str)
-"""`namespace.table`."""
+from offtake.lake.registered import RegisteredTables
+from offtake.lake.storage.access import FileAccess
+from offtake.lake.storage.iceberg_io import access_of
+from offtake.lake.table_names import TableName, parse
 
 CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properties"))
 """The catalog's tables in its database, which can also hold the store's tables."""
@@ -41,31 +42,42 @@ class LakeFullError(OfftakeError):
 class Lake:
     """A catalog opened by URL. Processes can share it: a commit that loses a race is retried on the new state."""
 
-    def __init__(self, catalog_url: str, warehouse: str) -> None:
+    def __init__(self, catalog_url: str, warehouse: str, registered: RegisteredTables | None = None) -> None:
         """`catalog_url`: a SQLAlchemy URL; `warehouse`: the location of the folder with the tables' files.
 
-        Raises `LocationError` when the warehouse's scheme is not supported.
+        `registered`: the tables of other catalogs, which only `load` and `find` reach. Raises `LocationError` when the
+        warehouse's scheme is not supported.
         """
         locations.split(warehouse)
         self._warehouse = warehouse.rstrip("/")
         database = make_url(catalog_url).database
         if catalog_url.startswith("sqlite") and database:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
+        self._registered = registered or RegisteredTables()
         self.catalog = _catalog(catalog_url, self._warehouse)
         if catalog_url.startswith("sqlite"):
             self.catalog.engine.dispose()
             event.listen(self.catalog.engine, "connect", _prepare_sqlite)
 
     def load(self, table: TableName) -> Table:
-        """The table in its current state. Raises pyiceberg's `NoSuchTableError`."""
-        return self.catalog.load_table(table)
+        """The table in its current state. Raises pyiceberg's `NoSuchTableError`; `DeliveryError` if registered."""
+        registered = parse(table)
+        return self.catalog.load_table(table) if registered is None else self._registered.load(registered)
 
     def find(self, table: TableName) -> Table | None:
-        """The table in its current state, or None when it does not exist."""
+        """The table in its current state, or None when it does not exist.
+
+        Raises `DeliveryError` for a registered table that does not exist: nothing of its rows may be taken for empty.
+        """
         try:
-            return self.catalog.load_table(table)
+            return self.load(table)
         except NoSuchTableError:
             return None
+
+    def access(self, table: TableName) -> FileAccess | None:
+        """How the files of a registered table are opened; None for an own one. Raises `DeliveryError` as `find`."""
+        registered = parse(table)
+        return None if registered is None else access_of(self._registered.load(registered))
 
     def exists(self, table: TableName) -> bool:
         """Whether the catalog has the table; its metadata is not read."""
@@ -89,7 +101,9 @@ class Lake:
         return [TableName(f"{namespace}.{name}") for name in sorted(names)]
 
     def purge(self, table: TableName) -> None:
-        """Drop the table and delete its folder with all files. Does nothing when neither exists."""
+        """Drop the table and delete its folder with all files. Does nothing when neither exists, or if registered."""
+        if parse(table) is not None:
+            return
         with contextlib.suppress(NoSuchTableError):
             self.catalog.drop_table(table)
         shutil.rmtree(local_path(self.location(table)), ignore_errors=True)

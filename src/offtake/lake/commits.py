@@ -23,11 +23,12 @@ from sqlalchemy.exc import IntegrityError
 from offtake.errors import CancelledError
 from offtake.failpoints import failpoint
 from offtake.lake import evolution, rewriting, scan
-from offtake.lake.catalog import Lake, LakeFullError, TableName, raising_lake_full
+from offtake.lake.catalog import Lake, LakeFullError, raising_lake_full
 from offtake.lake.evolution import SchemaChange
 from offtake.lake.parsing.columns import Resolver, are_compatible, null_columns_as_text
 from offtake.lake.parsing.errors import ImportRefusedError, SchemaMismatchError
 from offtake.lake.parsing.kinds import KindConflictError
+from offtake.lake.table_names import TableName
 from offtake.lake.writing import DataFiles
 
 BATCH_ID: Final = "offtake.batch-id"

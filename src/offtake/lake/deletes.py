@@ -13,9 +13,12 @@ from typing import Final
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat, ManifestEntry
 from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.table import Table
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake.positions import positions
+from offtake.lake.storage.access import FileAccess
+from offtake.lake.storage.iceberg_io import access_of
 
 # The reserved field id of `file_path` in delete files.
 _FILE_PATH: Final = 2147483546
@@ -43,15 +46,17 @@ class Deletes:
     """The delete files of one snapshot."""
 
     table: str
+    access: FileAccess | None = None
     _of_file: dict[str, list[_Delete]] = field(default_factory=lambda: defaultdict(list))
     _of_partition: dict[Partition, list[_Delete]] = field(default_factory=lambda: defaultdict(list))
     _equality: dict[Partition, list[_Delete]] = field(default_factory=lambda: defaultdict(list))
     _global: list[_Delete] = field(default_factory=list)
 
     @staticmethod
-    def of(table: str, entries: Iterable[ManifestEntry], specs: dict[int, PartitionSpec]) -> "Deletes":
+    def of(table: Table, entries: Iterable[ManifestEntry]) -> "Deletes":
         """The deletes of a snapshot, from the live entries of its delete manifests."""
-        deletes = Deletes(table)
+        specs = table.specs()
+        deletes = Deletes(".".join(table.name()), access_of(table))
         for entry in entries:
             deletes._add(entry, specs)
         return deletes
@@ -85,7 +90,7 @@ class Deletes:
         if self.refuse(entry):
             return True
         path = entry.data_file.file_path
-        return any(positions(delete.file.file_path, path) for delete in self._positional(entry))
+        return any(positions(delete.file.file_path, path, self.access) for delete in self._positional(entry))
 
     def _add(self, entry: ManifestEntry, specs: dict[int, PartitionSpec]) -> None:
         file, sequence = entry.data_file, entry.sequence_number or 0

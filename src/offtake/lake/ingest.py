@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from offtake.lake import commits, evolution, rewriting, scan
-from offtake.lake.catalog import Lake, TableName, raising_lake_full
+from offtake.lake.catalog import Lake, raising_lake_full
 from offtake.lake.commits import (
     BATCH_ID,
     REVERTED_ID,
@@ -32,6 +32,7 @@ from offtake.lake.parsing.kinds import Path as ColumnPath
 from offtake.lake.parsing.kinds import name_of
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.parse import Parsed, parse
+from offtake.lake.table_names import TableName
 from offtake.lake.type_names import type_name
 from offtake.lake.writing import remove_empty
 

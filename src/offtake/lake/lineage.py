@@ -86,7 +86,7 @@ class Manifests:
                 for entry in self.entries(manifest)
                 if entry.status != ManifestEntryStatus.DELETED
             )
-            self._deletes[snapshot.snapshot_id] = Deletes.of(".".join(self.table.name()), found, self.table.specs())
+            self._deletes[snapshot.snapshot_id] = Deletes.of(self.table, found)
         return self._deletes[snapshot.snapshot_id]
 
     def oldest(self, snapshot: Snapshot) -> int:

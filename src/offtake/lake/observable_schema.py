@@ -24,7 +24,8 @@ from pyiceberg.types import (
 )
 
 from offtake.documents import Json
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 
 _SCALARS: Final[dict[type[IcebergType], Json]] = {
     BooleanType: {"type": "boolean", "meta:xdmType": "boolean"},

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import outages
-from offtake.lake.locations import LocationError, file_system
+from offtake.lake.locations import LocationError
+from offtake.lake.storage.access import FileAccess
+from offtake.lake.storage.files import open_input
 
 _BUFFER: Final = 1024 * 1024
 _UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError, LocationError)
@@ -20,16 +22,10 @@ _UNREADABLE: Final = (OSError, pa.ArrowException, UnicodeDecodeError, LocationEr
 _LONGEST: Final = 200
 
 
-def open_file(location: str) -> pa.NativeFile:
-    """The file, open for reading. Raises the errors that `translating_errors` translates."""
-    store, path = file_system(location)
-    return store.open_input_file(path)
-
-
-def open_parquet(location: str) -> pq.ParquetFile:
+def open_parquet(location: str, access: FileAccess | None) -> pq.ParquetFile:
     """The Parquet file, open for reading by row groups. Raises the errors that `translating_errors` translates."""
     # INT96 timestamps become nanoseconds by default, which cover 1677 to 2262 only; Iceberg has microseconds.
-    return parquet_in(open_file(location), coerce_int96_timestamp_unit="us")
+    return parquet_in(open_input(location, access), coerce_int96_timestamp_unit="us")
 
 
 def parquet_in(file: pa.NativeFile, *, coerce_int96_timestamp_unit: str | None = None) -> pq.ParquetFile:

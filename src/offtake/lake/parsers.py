@@ -6,11 +6,11 @@ from typing import Protocol
 import pyarrow as pa
 
 from offtake.errors import OfftakeError
-from offtake.lake.catalog import TableName
 from offtake.lake.commits import Attempt, Batch
 from offtake.lake.ingest import DryRun
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.table_names import TableName
 
 
 class ParsersBusyError(OfftakeError):

@@ -8,27 +8,28 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from offtake.lake.parquet_files import open_parquet, translating_errors
+from offtake.lake.storage.access import FileAccess
 
 
-def positions(delete_file: str, path: str) -> pa.ChunkedArray:
+def positions(delete_file: str, path: str, access: FileAccess | None = None) -> pa.ChunkedArray:
     """The positions of the rows of the data file `path` that a position-delete file in Parquet deletes.
 
     Raises `DeliveryError` when the delete file cannot be read.
     """
     with translating_errors([delete_file]):
-        return _positions(delete_file, path)
+        return _positions(delete_file, path, access)
 
 
-def deleted_positions(path: str, delete_files: Iterable[str]) -> pa.Array | None:
+def deleted_positions(path: str, delete_files: Iterable[str], access: FileAccess | None) -> pa.Array | None:
     """The positions of the data file's rows that the delete files delete, or None when there are none."""
-    found = [positions(delete_file, path) for delete_file in delete_files]
+    found = [positions(delete_file, path, access) for delete_file in delete_files]
     chunks = [chunk for one in found for chunk in one.chunks]
     return pa.chunked_array(chunks, pa.int64()).combine_chunks() if chunks else None
 
 
 @lru_cache(maxsize=4)
-def _positions(delete_file: str, path: str) -> pa.ChunkedArray:
-    with open_parquet(delete_file) as file:
+def _positions(delete_file: str, path: str, access: FileAccess | None) -> pa.ChunkedArray:
+    with open_parquet(delete_file, access) as file:
         matching = [
             batch.filter(pa.compute.equal(batch["file_path"].cast(pa.string()), path))["pos"].cast(pa.int64())
             for batch in file.iter_batches(

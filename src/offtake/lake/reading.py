@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake import parquet_files, text
-from offtake.lake.parquet_files import open_file, open_parquet, parquet_in
+from offtake.lake.parquet_files import open_parquet, parquet_in
 from offtake.lake.parts import FileSlice, TableSchema, narrow_types
 from offtake.lake.positions import deleted_positions, without
 from offtake.lake.projection import ColumnNames, Missing, ProjectionError, has_field_ids, is_identity, projection
+from offtake.lake.storage.access import FileAccess
+from offtake.lake.storage.files import open_input
 from offtake.lake.text import InvalidText, InvalidTextError
 
 _ROWS: Final = 8192
@@ -29,23 +31,31 @@ StoredGroups = tuple[pa.NativeFile, int, int | None]
 
 
 def read(
-    pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
+    pieces: Sequence[FileSlice],
+    schema: TableSchema,
+    access: FileAccess | None = None,
+    *,
+    invalid_text: InvalidText = "fail",
 ) -> Iterator[pa.RecordBatch]:
     """The rows of the slices in order, in batches of at most 8192 rows, in the delivered schema.
 
     Columns are matched by field id, so columns added, dropped, renamed, reordered or widened since a file was written
-    are read correctly. Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8 unless
-    `invalid_text` is "replace".
+    are read correctly. `access`: of a registered table. Raises `DeliveryError` when a file cannot be read, and for text
+    that is not UTF-8 unless `invalid_text` is "replace".
     """
     target = schema.arrow_schema
     for piece in pieces:
         with translating_errors([piece]):
-            yield from _read_file(piece, schema, target, invalid_text)
+            yield from _read_file(piece, schema, target, access, invalid_text)
 
 
 @contextmanager
 def unchanged_row_groups(
-    pieces: Sequence[FileSlice], schema: TableSchema, *, invalid_text: InvalidText = "fail"
+    pieces: Sequence[FileSlice],
+    schema: TableSchema,
+    access: FileAccess | None = None,
+    *,
+    invalid_text: InvalidText = "fail",
 ) -> Iterator[list[StoredGroups] | None]:
     """Context manager: the slices' open files and row groups, when they can be delivered byte for byte.
 
@@ -60,7 +70,7 @@ def unchanged_row_groups(
         found: list[StoredGroups] = []
         for piece in pieces:
             with translating_errors([piece]):
-                file = opened.enter_context(open_file(piece.path))
+                file = opened.enter_context(open_input(piece.path, access))
                 stored = parquet_in(file)
                 if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, target, schema):
                     break
@@ -126,11 +136,11 @@ def _is_copyable(piece: FileSlice, stored: pa.Schema, target: pa.Schema, schema:
 
 
 def _read_file(
-    piece: FileSlice, schema: TableSchema, target: pa.Schema, invalid_text: InvalidText
+    piece: FileSlice, schema: TableSchema, target: pa.Schema, access: FileAccess | None, invalid_text: InvalidText
 ) -> Iterator[pa.RecordBatch]:
-    with open_parquet(piece.path) as file:
+    with open_parquet(piece.path, access) as file:
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
-        deleted = deleted_positions(piece.path, piece.delete_files)
+        deleted = deleted_positions(piece.path, piece.delete_files, access)
         marked = _is_marked(piece, file)
         project = projection(
             file.schema_arrow, target, _names(piece, file.schema_arrow, schema), _missing(piece, schema)

@@ -17,12 +17,13 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 from offtake.lake import parts, reading, scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import Manifests
 from offtake.lake.parsing.conform import cast_to_schema
 from offtake.lake.parsing.kinds import Path
 from offtake.lake.parsing.numbers import arrays_at
+from offtake.lake.table_names import TableName
 from offtake.lake.writing import DataFiles
 
 _TOTALS = ("total-data-files", "total-delete-files", "total-records", "total-files-size", "total-position-deletes",

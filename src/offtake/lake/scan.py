@@ -19,10 +19,13 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import file_metadata, lineage, metadata_errors, table_schemas
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import Manifests, RowOrigin
 from offtake.lake.parts import TableSchema
+from offtake.lake.storage.access import FileAccess
+from offtake.lake.storage.iceberg_io import access_of
+from offtake.lake.table_names import TableName
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class TableScan:
         """The id of the current snapshot of the table's main branch, or None."""
         snapshot = self.table.current_snapshot()
         return None if snapshot is None else snapshot.snapshot_id
+
+    @property
+    def access(self) -> FileAccess | None:
+        """How the table's files are opened; None for a table of the own lake."""
+        return access_of(self.table)
 
     def schema(self, snapshot_id: int) -> TableSchema:
         """The schema that the snapshot was written with."""

@@ -6,18 +6,21 @@ from offtake.lake import parquet_files
 from offtake.lake.parquet_files import open_parquet
 from offtake.lake.parts import FileSlice
 from offtake.lake.scan import DataFile
+from offtake.lake.storage.access import FileAccess
 
 
-def slices(files: Iterable[DataFile], most_bytes: int, most_rows: int) -> list[list[FileSlice]]:
+def slices(
+    files: Iterable[DataFile], most_bytes: int, most_rows: int, access: FileAccess | None = None
+) -> list[list[FileSlice]]:
     """Divide the files into parts: small files are combined, large ones split between row groups.
 
     A part exceeds `most_bytes` or `most_rows` only when a single row group does. Deterministic: the same files in the
-    same order give the same parts.
+    same order give the same parts. `access`: of a registered table.
     """
     parts: list[list[FileSlice]] = []
     part: list[FileSlice] = []
     size = rows = 0
-    for piece in (piece for file in files for piece in _pieces(file, most_bytes, most_rows)):
+    for piece in (piece for file in files for piece in _pieces(file, most_bytes, most_rows, access)):
         if part and (size + piece.bytes > most_bytes or rows + piece.rows > most_rows):
             parts.append(part)
             part, size, rows = [], 0, 0
@@ -27,11 +30,11 @@ def slices(files: Iterable[DataFile], most_bytes: int, most_rows: int) -> list[l
     return [*parts, part] if part else parts
 
 
-def _pieces(file: DataFile, most_bytes: int, most_rows: int) -> Iterator[FileSlice]:
+def _pieces(file: DataFile, most_bytes: int, most_rows: int, access: FileAccess | None) -> Iterator[FileSlice]:
     if file.bytes <= most_bytes and file.rows <= most_rows:
         yield _slice(file, 0, None, file.rows, file.bytes)
         return
-    with parquet_files.translating_errors([file.path]), open_parquet(file.path) as opened:
+    with parquet_files.translating_errors([file.path]), open_parquet(file.path, access) as opened:
         groups = [opened.metadata.row_group(index) for index in range(opened.metadata.num_row_groups)]
     sizes = [sum(group.column(index).total_compressed_size for index in range(group.num_columns)) for group in groups]
     first = rows = size = 0

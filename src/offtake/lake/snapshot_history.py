@@ -7,8 +7,9 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
+from offtake.lake.table_names import TableName
 
 
 @dataclass(frozen=True)

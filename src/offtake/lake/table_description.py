@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from offtake.documents import Json
 from offtake.lake import reading, scan, slicing
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ def preview(lake: Lake, table: TableName, limit: int) -> pa.Table:
         return pa.table({})
     schema = found.schema(found.current_snapshot)
     files = found.full(found.current_snapshot).files
-    pieces = [piece for part in slicing.slices(files, 2**62, 2**62) for piece in part]
+    pieces = [piece for part in slicing.slices(files, 2**62, 2**62, found.access) for piece in part]
     batches: list[pa.RecordBatch] = []
-    for batch in reading.read(pieces, schema, invalid_text="replace"):
+    for batch in reading.read(pieces, schema, found.access, invalid_text="replace"):
         batches.append(batch.slice(0, limit - sum(one.num_rows for one in batches)))
         if sum(one.num_rows for one in batches) >= limit:
             break

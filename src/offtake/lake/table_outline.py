@@ -10,7 +10,8 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import DecimalType, IcebergType, ListType, MapType, NestedField, StructType
 
 from offtake.lake import scan
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 
 _COUNTS: Final = ("added-records", "deleted-records", "added-data-files", "deleted-data-files", "total-records")
 _DELETED_POSITIONS: Final = "added-position-deletes"

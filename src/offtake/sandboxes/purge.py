@@ -11,7 +11,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from offtake.destinations.base import LandingZones
 from offtake.destinations.zones import TYPES
 from offtake.failpoints import failpoint
-from offtake.lake.catalog import Lake, TableName
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import Uploads
 from offtake.landing_zone import keys
 from offtake.store import batches, run_states
@@ -25,6 +26,7 @@ from offtake.store.tables import (
     Dataset,
     Flow,
     Label,
+    LakeCatalog,
     LandingZoneKey,
     Run,
     RunDataset,
@@ -82,6 +84,7 @@ def empty(database: Database, lake: Lake, targets: PurgeTargets, sandbox_id: str
     failpoint("sandbox_rows_removed")
     yield from _remove_batches(database, targets, sandbox_id)
     yield from _remove_datasets(database, lake, sandbox_id)
+    yield from _remove_catalogs(database, sandbox_id)
     failpoint("sandbox_datasets_removed")
     yield from _remove_zone(database, targets, sandbox_id)
     failpoint("sandbox_zone_removed")
@@ -151,6 +154,13 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
             session.execute(delete(Label).where(Label.entity_id == row.id))
             session.execute(delete(Dataset).where(Dataset.id == row.id))
         yield
+
+
+def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
+    """Forget the catalogs of others; their tables are not touched."""
+    with database.writing() as session:
+        session.execute(delete(LakeCatalog).where(LakeCatalog.sandbox_id == sandbox_id))
+    yield
 
 
 def _remove_zone(database: Database, targets: PurgeTargets, sandbox_id: str) -> Iterator[None]:

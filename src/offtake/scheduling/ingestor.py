@@ -28,12 +28,13 @@ from offtake.contract.problems import Problem
 from offtake.errors import CancelledError, LeaseLostError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
-from offtake.lake.catalog import Lake, LakeFullError, TableName
+from offtake.lake.catalog import Lake, LakeFullError
 from offtake.lake.ingest import Attempt, CommittedBatch
 from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import Uploads
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.lease_loop import work_until_stopped

@@ -7,11 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import access, labels
+from offtake.catalog import datasets
 from offtake.clock import Clock
 from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
 from offtake.destinations import schema
 from offtake.destinations.base import LandingZones, SandboxLocation
-from offtake.destinations.egress import Network
 from offtake.exporting.job import DatasetExport, ExportJob, SnapshotRange
 from offtake.exporting.target import DeliveryTarget
 from offtake.flows import encryption, flows, host_key_pinning, specs, windows
@@ -20,8 +20,9 @@ from offtake.flows.folder_templates import TemplateValues, expand
 from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.schedule import FULL
 from offtake.flows.windows import Limits
-from offtake.lake.catalog import TableName
+from offtake.lake.table_names import TableName
 from offtake.landing_zone import keys
+from offtake.network.egress import Network
 from offtake.store.database import Database
 from offtake.store.tables import (
     Batch,
@@ -144,7 +145,7 @@ def _dataset(
     template = schedule.folder_name_template if schedule else None
     always_full = schedule is not None and schedule.export_mode == FULL
     export: Literal["full", "incremental"] = "full" if run.full_export or always_full else "incremental"
-    # A dataset has no table until its first batch.
+    # A dataset of our own has no table until its first batch.
     landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
     return DatasetExport(
         dataset_id=dataset_id,
@@ -153,5 +154,5 @@ def _dataset(
         folder=expand(template, names, run.scheduled_at),
         position=position,
         export=export,
-        has_table=session.scalar(landed) is not None,
+        has_table=(row is not None and datasets.is_registered(row)) or session.scalar(landed) is not None,
     )

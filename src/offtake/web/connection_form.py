@@ -12,12 +12,12 @@ from starlette.datastructures import FormData
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import AuthMethod, Destination
-from offtake.destinations.egress import Network
 from offtake.destinations.parameters import TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem
 from offtake.flows import connections
 from offtake.flows.connections import SecretNeededError
+from offtake.network.egress import Network
 from offtake.web import forms
 from offtake.web.form_body import text
 from offtake.web.forms import Field

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from offtake.destinations.drivers.egress_proxy import proxy_url
-from offtake.destinations.drivers.http import retry_after_of
-from offtake.destinations.drivers.object_store_errors import RequiredPermissions
-from offtake.destinations.egress import Network
+from offtake.network.egress import Network
+from offtake.network.egress_proxy import proxy_url
+from offtake.network.http import retry_after_of
+from offtake.network.object_store_errors import RequiredPermissions
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.

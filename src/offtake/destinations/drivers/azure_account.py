@@ -10,18 +10,12 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from obstore.store import AzureStore
 
 from offtake.destinations.base import SandboxLocation
-from offtake.destinations.drivers.http import is_answering, retry_after_of, send
-from offtake.destinations.drivers.object_store import (
-    RETRIES,
-    Bucket,
-    Endpoint,
-    ObjectStoreSink,
-    StoreOverrides,
-    client_options,
-)
-from offtake.destinations.drivers.object_store_errors import BASE_CONNECTION, RefusalError, RequiredPermissions
-from offtake.destinations.egress import Network
+from offtake.destinations.drivers.object_store import Bucket, ObjectStoreSink, StoreOverrides
 from offtake.destinations.patterns import container_problem, folder_problem
+from offtake.network.egress import Network
+from offtake.network.http import is_answering, retry_after_of, send
+from offtake.network.object_clients import RETRIES, Endpoint, client_options
+from offtake.network.object_store_errors import BASE_CONNECTION, RefusalError, RequiredPermissions
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from offtake.destinations.base import Driver
 from offtake.destinations.drivers.aws_client import code_of, pause_of, status_of
-from offtake.destinations.drivers.http import TRIED_AGAIN
-from offtake.destinations.drivers.object_store_errors import RefusalError
 from offtake.errors import DeliveryError
+from offtake.network.http import TRIED_AGAIN
+from offtake.network.object_store_errors import RefusalError
 
 DRIVER: Final = Driver("botocore", "aws")
 AT_ONCE: Final = (

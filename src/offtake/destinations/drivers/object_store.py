@@ -5,16 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, S3Store
 
 from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
-from offtake.destinations.drivers.egress_proxy import operators_proxy, proxy_url
-from offtake.destinations.drivers.http import TRIED_AGAIN, retry_after_of_error
-from offtake.destinations.drivers.object_store_errors import (
+from offtake.errors import CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
+from offtake.formats.registry import MEDIA_TYPES
+from offtake.network.egress import Network
+from offtake.network.http import TRIED_AGAIN, retry_after_of_error
+from offtake.network.object_store_errors import (
     BASE_CONNECTION,
     Act,
     RefusalError,
@@ -23,14 +24,10 @@ from offtake.destinations.drivers.object_store_errors import (
     is_missing_root,
     status_of,
 )
-from offtake.destinations.egress import Network
-from offtake.errors import CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
-from offtake.formats.registry import MEDIA_TYPES
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
     from obstore import Attributes
-    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 PART_BYTES: Final = 8 * 1024 * 1024
 MOST_PARTS: Final = 10_000
@@ -48,58 +45,6 @@ LOST_ANSWER: Final = (
 )
 _PARTS_IN_FLIGHT: Final = 4
 _SIGNED_FOR: Final = timedelta(minutes=5)
-
-RETRIES: "Final[RetryConfig]" = {
-    "max_retries": 4,
-    "retry_timeout": timedelta(seconds=120),
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
-}
-"""The driver's own quick retries; after them, the run retries with longer waits."""
-
-SIGNED: "Final[S3Config]" = {"skip_signature": False, "request_payer": False}
-"""Overrides of the server's environment (`AWS_SKIP_SIGNATURE`, `AWS_REQUESTER_PAYS`), which the driver would use."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A URL for the driver. `chosen`: a user or a setting chose it; else it is one of the vendor's own."""
-
-    url: str
-    chosen: bool
-
-
-def client_options(network: Network, *endpoints: Endpoint) -> "ClientConfig":
-    """The driver's options for connecting to these endpoints and to their redirects.
-
-    The driver follows redirects, and resolves names for each connection, so it connects through the egress proxy. Only
-    hosts that cannot resolve to another address after the check are reached directly, without that cost. Raises
-    `DeliveryError` when a chosen endpoint cannot be resolved or is denied.
-    """
-    options: ClientConfig = {
-        "connect_timeout": timedelta(seconds=min(10, network.read_timeout)),
-        # An idle timeout: the request is retried; a response in progress may take longer.
-        "read_timeout": timedelta(seconds=network.read_timeout),
-        "timeout": timedelta(seconds=5 * network.read_timeout),
-        "allow_http": True,
-    }
-    if network.certificates is not None:
-        options["root_certificate"] = network.certificates
-    options["proxy_url"] = proxy_url(network)
-    direct = [host for one in endpoints if (host := _checked_endpoint(network, one)) is not None]
-    if direct:
-        options["proxy_excludes"] = ",".join(direct)
-    return options
-
-
-def _checked_endpoint(network: Network, endpoint: Endpoint) -> str | None:
-    """The endpoint's host if the driver may connect directly, else None; raises like `client_options`."""
-    url = urlsplit(endpoint.url)
-    host = url.hostname or ""
-    if endpoint.chosen:
-        network.resolve(host, url.port or 443)
-    if operators_proxy(url.scheme, host) is not None:
-        return None
-    return host if not endpoint.chosen or network.is_settled(host) else None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from offtake.destinations.drivers.sftp_login import Login, LoginClient, algorith
 from offtake.destinations.drivers.sftp_login_errors import nothing_in_common, other_key, translate_login
 from offtake.destinations.drivers.sftp_offer import missing_kind, read_offer
 from offtake.destinations.drivers.sftp_protocol import SftpClient
-from offtake.destinations.egress import Network
 from offtake.errors import DeliveryError
+from offtake.network.egress import Network
 
 T = TypeVar("T")
 

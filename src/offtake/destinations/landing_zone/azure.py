@@ -15,12 +15,12 @@ from pydantic import SecretStr
 
 from offtake.destinations.base import Entry
 from offtake.destinations.drivers.azure_account import RIGHTS, Account, account_of, azure_sink
-from offtake.destinations.drivers.http import retry_after_of, verifying_context
 from offtake.destinations.drivers.object_store import ObjectStoreSink
-from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
-from offtake.destinations.egress import Network
 from offtake.destinations.zones import CONTAINERS, SETTINGS, ZoneType
 from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, PLACE_NOT_FOUND, DeliveryError
+from offtake.network.egress import Network
+from offtake.network.http import retry_after_of, verifying_context
+from offtake.network.object_store_errors import Act, RefusalError, explain
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient

@@ -14,20 +14,13 @@ from obstore.store import S3Store
 from offtake.destinations.base import Entry
 from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, code_of, make_client, pause_of, status_of
 from offtake.destinations.drivers.multipart_cleanup import UnfinishedUploads
-from offtake.destinations.drivers.object_store import (
-    RETRIES,
-    SIGNED,
-    Bucket,
-    Endpoint,
-    ObjectStoreSink,
-    StoreOverrides,
-    client_options,
-)
-from offtake.destinations.drivers.object_store_errors import Act, RefusalError, explain
+from offtake.destinations.drivers.object_store import Bucket, ObjectStoreSink, StoreOverrides
 from offtake.destinations.drivers.s3_address import amazon_url
-from offtake.destinations.egress import Network
 from offtake.destinations.zones import CONTAINERS, SETTINGS, ZoneType
 from offtake.errors import ACCESS_DENIED, CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
+from offtake.network.egress import Network
+from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
+from offtake.network.object_store_errors import Act, RefusalError, explain
 
 if TYPE_CHECKING:
     # The driver states this type in its stubs only.

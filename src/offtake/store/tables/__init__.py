@@ -14,7 +14,7 @@ from offtake.store.tables.access import (
 from offtake.store.tables.base import Base, Entity, Stamp
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
 from offtake.store.tables.health import DestinationHealth
-from offtake.store.tables.lake import Batch, BatchFile, Dataset, LandingZoneKey
+from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LandingZoneKey
 from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Entity",
     "Flow",
     "Label",
+    "LakeCatalog",
     "LandingZoneKey",
     "Organisation",
     "Role",

@@ -11,7 +11,8 @@ from offtake.store.tables.documents import BatchError
 class Dataset(Stamp, Base):
     """A dataset: an id of 24 hexadecimal digits, and the Iceberg table with its rows.
 
-    `schema_ref`, `file_description` and `classification`: by the models of `catalog.datasets`. `evolves`: batches may
+    `table_name`: by `lake.table_names`. `schema_ref`, `file_description` and `classification`: by the models of
+    `catalog.datasets`. `evolves`: batches may
     add columns to its table. `declared`: the columns given at its creation, from which the table is created, in the
     form of `catalog.column_types`. `rewrites`: counts starts and ends of batches that rewrite the table's data files.
     """
@@ -30,6 +31,22 @@ class Dataset(Stamp, Base):
     evolves: Mapped[bool] = mapped_column(default=False)
     declared: Mapped[list[Json] | None]
     rewrites: Mapped[int] = mapped_column(default=0)
+
+
+class LakeCatalog(Stamp, Base):
+    """A catalog of others. `properties`: with secrets masked; `sealed`: the secret ones, encrypted.
+
+    `operators`: the operator added it on the machine: its hosts may be in the machine's own network.
+    """
+
+    __tablename__ = "lake_catalogs"
+    __table_args__ = (Index("uq_lake_catalogs_name", "sandbox_id", "name", unique=True),)
+
+    name: Mapped[str]
+    type: Mapped[str]
+    properties: Mapped[Json]
+    sealed: Mapped[bytes | None]
+    operators: Mapped[bool]
 
 
 QUEUED = text("status IN ('staged', 'processing')")

@@ -15,8 +15,8 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from offtake.destinations.egress import Network
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
+from offtake.network.egress import Network
 
 _HEAD_BYTES: Final = 64 * 1024
 _PIECE: Final = 256 * 1024

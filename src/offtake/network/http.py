@@ -11,10 +11,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from offtake.destinations.base import ANSWER_SECONDS
-from offtake.destinations.drivers.egress_proxy import operators_proxy, proxy_url
-from offtake.destinations.egress import Network
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
+from offtake.network.egress import Network
+from offtake.network.egress_proxy import operators_proxy, proxy_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -23,6 +22,8 @@ _OVERLOADED: Final = (429, 502, 503, 504)
 TRIED_AGAIN: Final = (429, 503)
 """The statuses that may have a Retry-After (RFC 9110, 10.2.3; RFC 6585, 4)."""
 _LONGEST_ANSWER: Final = 10.0
+ANSWER_SECONDS: Final = 5.0
+"""Timeout of one step of probing a server, in seconds."""
 
 for _name in ("httpx2", "httpcore2"):
     # They log the URLs of requests, which contain signatures.

@@ -1,0 +1,214 @@
+"""What each type of catalog needs. Commands, the API and pages derive their options, checks and texts from this.
+
+Properties have PyIceberg's names (https://py.iceberg.apache.org/configuration/), but only these are accepted: PyIceberg
+imports classes that some of its properties name, and sends credentials to addresses that others name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from offtake.errors import FieldProblem, InvalidInputError
+
+TypeName = Literal["rest", "glue", "sql", "files"]
+IDENTITY: Final = "server-identity"
+_KINDS: Final = ("s3", "gs", "azure")
+_CLOSE: Final = 0.6
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property. `endpoint`: a URL that the network's rules apply to, and that binds the secrets.
+
+    `operators`: only for the operator on the machine. `values`: all that are allowed.
+    """
+
+    name: str
+    description: str
+    secret: bool = False
+    required: bool = False
+    endpoint: bool = False
+    operators: bool = False
+    values: tuple[str, ...] = ()
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogType:
+    """A type of catalog. `operators`: only the operator on the machine may add one."""
+
+    name: TypeName
+    title: str
+    description: str
+    properties: tuple[Property, ...]
+    operators: bool = False
+
+    def find(self, name: str) -> Property | None:
+        """The property with that name; Azure's SAS tokens may name their account."""
+        known = {one.name: one for one in self.properties}
+        return known.get(name) or (known.get("adls.sas-token") if name.startswith("adls.sas-token.") else None)
+
+
+_BOOLEANS: Final = ("true", "false")
+_S3: Final = (
+    Property("s3.endpoint", "URL of an S3-compatible store. Default: Amazon.", endpoint=True),
+    Property("s3.region", "Region of the buckets. Default: us-east-1.", example="eu-central-1"),
+    Property("s3.access-key-id", "Access key that may read the tables' files."),
+    Property("s3.secret-access-key", "Secret of the access key.", secret=True),
+    Property("s3.session-token", "Session token of temporary credentials.", secret=True),
+    Property("s3.force-virtual-addressing", "Whether the bucket is in the host name.", values=_BOOLEANS),
+    Property("s3.anonymous", "Whether the files are public: requests are not signed.", values=_BOOLEANS),
+)
+_GOOGLE: Final = (
+    Property("gcs.service-account-key", "JSON key of a service account that may read the files.", secret=True),
+    Property("gcs.oauth2.token", "Access token.", secret=True),
+    Property("gcs.oauth2.token-expires-at", "When the access token expires, in epoch milliseconds."),
+    Property("gcs.service.host", "URL of another server with Google's API.", endpoint=True),
+    Property("gcs.anonymous", "Whether the files are public.", values=_BOOLEANS),
+)
+_AZURE: Final = (
+    Property("adls.account-name", "Name of the storage account."),
+    Property("adls.account-key", "Key of the storage account.", secret=True),
+    Property("adls.sas-token", "Shared access signature that may read and list.", secret=True),
+    Property("adls.tenant-id", "Tenant of a service principal."),
+    Property("adls.client-id", "Id of a service principal."),
+    Property("adls.client-secret", "Secret of a service principal.", secret=True),
+    Property("adls.account-host", "Host of another server with Azure's API.", endpoint=True),
+)
+_IDENTITY: Final = (
+    Property(
+        IDENTITY,
+        "Read files with the identity of the server itself: s3, gs or azure. Only the operator may set it.",
+        operators=True,
+        values=_KINDS,
+    ),
+)
+_CLIENT: Final = (
+    Property("client.region", "Region of the service. Default: that of the files."),
+    Property("client.access-key-id", "Access key for the service, and for the files without s3.access-key-id."),
+    Property("client.secret-access-key", "Secret of that access key.", secret=True),
+    Property("client.session-token", "Session token of temporary credentials.", secret=True),
+)
+_STORAGE: Final = (*_S3, *_GOOGLE, *_AZURE, *_IDENTITY)
+
+REST: Final = CatalogType(
+    "rest",
+    "REST catalog",
+    "A server with Iceberg's REST protocol, such as Polaris, Lakekeeper, Nessie, Unity Catalog or Amazon S3 Tables.",
+    (
+        Property(
+            "uri",
+            "URL of the catalog.",
+            required=True,
+            endpoint=True,
+            example="https://polaris.example.org/api/catalog",
+        ),
+        Property("warehouse", "Name of the warehouse at the server.", example="analytics"),
+        Property("credential", "Client id and secret, as ID:SECRET, for OAuth 2.", secret=True),
+        Property("oauth2-server-uri", "URL that issues the tokens. Default: at the catalog.", endpoint=True),
+        Property("scope", "Scope of the tokens.", example="PRINCIPAL_ROLE:ALL"),
+        Property("audience", "Audience of the tokens."),
+        Property("resource", "Resource of the tokens."),
+        Property("token", "A bearer token, instead of credential.", secret=True),
+        Property("rest.sigv4-enabled", "Sign requests as AWS does (Glue and S3 Tables).", values=_BOOLEANS),
+        Property("rest.signing-region", "Region for that signature."),
+        Property("rest.signing-name", "Service for that signature.", example="s3tables"),
+        *_CLIENT,
+        *_STORAGE,
+    ),
+)
+GLUE: Final = CatalogType(
+    "glue",
+    "AWS Glue",
+    "The Glue Data Catalog of an AWS account.",
+    (
+        Property("glue.region", "Region of the catalog.", example="eu-central-1"),
+        Property("glue.id", "Id of the catalog, if it is of another account."),
+        Property("glue.endpoint", "URL of a server with Glue's API. Default: Amazon.", endpoint=True),
+        Property("glue.access-key-id", "Access key that may read the catalog."),
+        Property("glue.secret-access-key", "Secret of the access key.", secret=True),
+        Property("glue.session-token", "Session token of temporary credentials.", secret=True),
+        *_CLIENT,
+        *_S3,
+        *_IDENTITY,
+    ),
+)
+SQL: Final = CatalogType(
+    "sql",
+    "SQL catalog",
+    "PyIceberg's catalog in a database (SQLite or PostgreSQL).",
+    (
+        Property(
+            "uri", "SQLAlchemy URL of the database.", required=True, secret=True, example="postgresql+psycopg://…"
+        ),
+        Property("catalog-name", "Name of the catalog in the database. Default: the name given here."),
+        Property("warehouse", "Folder of this machine below which files may be read."),
+        *_CLIENT,
+        *_STORAGE,
+    ),
+    operators=True,
+)
+FILES: Final = CatalogType(
+    "files",
+    "Tables without a catalog",
+    "Tables that are named by the location of their metadata.",
+    (
+        Property("warehouse", "Folder of this machine below which files may be read.", operators=True),
+        *_CLIENT,
+        *_STORAGE,
+    ),
+)
+TYPES: Final[Mapping[str, CatalogType]] = {one.name: one for one in (REST, GLUE, SQL, FILES)}
+
+
+def find_type(name: str) -> CatalogType:
+    """The type with that name; raises `InvalidInputError`."""
+    found = TYPES.get(name)
+    if found is None:
+        raise InvalidInputError([FieldProblem("/type", f"is not a type of catalog; allowed: {', '.join(TYPES)}")])
+    return found
+
+
+def check(kind: CatalogType, properties: Mapping[str, str], *, is_operator: bool) -> None:
+    """Raise `InvalidInputError` with every property that is unknown, missing, or not allowed."""
+    found = [*_missing(kind, properties)]
+    if kind.operators and not is_operator:
+        found.append(FieldProblem("/type", f"{kind.name} is for the operator on the server's machine only"))
+    for name, value in properties.items():
+        problem = _problem(kind, name, value, is_operator=is_operator)
+        if problem:
+            found.append(FieldProblem(f"/properties/{name}", problem))
+    if found:
+        raise InvalidInputError(found)
+
+
+def _missing(kind: CatalogType, properties: Mapping[str, str]) -> list[FieldProblem]:
+    return [
+        FieldProblem(f"/properties/{one.name}", "is required", missing=True)
+        for one in kind.properties
+        if one.required and not properties.get(one.name)
+    ]
+
+
+def _problem(kind: CatalogType, name: str, value: str, *, is_operator: bool) -> str:
+    known = kind.find(name)
+    if known is None:
+        near = get_close_matches(name, [one.name for one in kind.properties], 1, _CLOSE)
+        return f"is unknown; did you mean {near[0]}?" if near else f"is unknown for catalogs of type {kind.name}"
+    if known.operators and not is_operator:
+        return "is for the operator on the server's machine only"
+    if known.values and value not in known.values:
+        return f"must be {', '.join(known.values[:-1])} or {known.values[-1]}"
+    if known.endpoint and not _is_url(value):
+        return "must be a URL that starts with http:// or https://"
+    return ""
+
+
+def _is_url(value: str) -> bool:
+    try:
+        split = urlsplit(value)
+    except ValueError:
+        return False
+    return split.scheme in ("http", "https") and bool(split.hostname) and split.username is None

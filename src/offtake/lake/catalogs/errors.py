@@ -1,0 +1,125 @@
+"""Errors of catalogs of others: which catalog, what happened, and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pydantic
+from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
+    BadRequestError,
+    ForbiddenError,
+    NoSuchIcebergTableError,
+    NoSuchNamespaceError,
+    NoSuchPropertyException,
+    NoSuchTableError,
+    OAuthError,
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
+
+from offtake.errors import DATASET_GONE, EXPORT_FAILED, SOURCE_UNAVAILABLE, DeliveryCode, DeliveryError
+from offtake.lake.catalogs.opening import CatalogConfig
+from offtake.lake.locations import LocationError
+from offtake.lake.parquet_files import shortened
+
+_GLUE_REFUSED: Final = (
+    "AccessDenied",
+    "UnrecognizedClient",
+    "InvalidSignature",
+    "ExpiredToken",
+    "InvalidClientTokenId",
+)
+
+
+@contextmanager
+def translating_errors(config: CatalogConfig, table: str = "") -> Iterator[None]:
+    """Translates the errors of the catalog's client to `DeliveryError`; answers of the server are shortened."""
+    try:
+        yield
+    except (DeliveryError, NoSuchTableError, FileNotFoundError):
+        raise
+    except Exception as error:
+        found = _explain(error, config.name, table)
+        if found is None:
+            raise
+        raise found from None
+
+
+def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
+    what = f"Catalog {name}"
+    for kinds, code, message, remedy in _EXPLAINED:
+        if isinstance(error, kinds):
+            words = {"what": what, "name": name, "table": table, "why": shortened(error)}
+            return DeliveryError(code, message.format_map(words), remedy)
+    if isinstance(error, LocationError):
+        return DeliveryError(EXPORT_FAILED, str(error), "")
+    # Their packages are slow to import, and a deployment without such catalogs does without.
+    package = type(error).__module__.partition(".")[0]
+    if package == "requests":
+        return _of_requests(what, error)
+    return _of_amazon(what, error) if package == "botocore" else None
+
+
+_EXPLAINED: Final[tuple[tuple[tuple[type[Exception], ...], DeliveryCode, str, str], ...]] = (
+    (
+        (NoSuchNamespaceError,),
+        DATASET_GONE,
+        "{what} has no namespace of table {table}.",
+        "Correct the table's name.",
+    ),
+    (
+        (NoSuchIcebergTableError, NoSuchPropertyException),
+        EXPORT_FAILED,
+        "{table} of catalog {name} is not an Iceberg table.",
+        "Register an Iceberg table.",
+    ),
+    (
+        (UnauthorizedError, AuthorizationExpiredError, OAuthError, ForbiddenError),
+        EXPORT_FAILED,
+        "{what} refuses access: {why}.",
+        "Correct the catalog's credentials or rights.",
+    ),
+    (
+        (ServerError, ServiceUnavailableError, TooManyRequestsError),
+        SOURCE_UNAVAILABLE,
+        "{what} cannot be read at present: {why}.",
+        "Check the catalog; the export is retried.",
+    ),
+    (
+        (pydantic.ValidationError,),
+        EXPORT_FAILED,
+        "{what} does not answer as an Iceberg catalog does.",
+        "Check its URL, and that it speaks the protocol of its type.",
+    ),
+    (
+        (BadRequestError, RESTError),
+        EXPORT_FAILED,
+        "{what} refuses the request: {why}.",
+        "Check the catalog's settings.",
+    ),
+)
+"""Kinds of errors, and the code, the message and the remedy of each; the first that fits counts."""
+
+
+def _away(what: str, why: str) -> DeliveryError:
+    return DeliveryError(SOURCE_UNAVAILABLE, f"{what} cannot be read at present: {why}.")
+
+
+def _of_requests(what: str, error: Exception) -> DeliveryError:
+    kind = type(error).__name__
+    if kind == "TooManyRedirects":
+        return DeliveryError(EXPORT_FAILED, f"{what} answers with a redirect.", "Set the URL that it leads to.")
+    if "Timeout" in kind:
+        return _away(what, "no answer in time")
+    return _away(what, "its certificate is not trusted" if "SSL" in kind else "it could not be reached")
+
+
+def _of_amazon(what: str, error: Any) -> DeliveryError:  # noqa: ANN401 - botocore is an extra
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    if code.startswith(_GLUE_REFUSED):
+        return DeliveryError(EXPORT_FAILED, f"{what} refuses access ({code}).", "Correct the catalog's credentials.")
+    return _away(what, code or type(error).__name__)

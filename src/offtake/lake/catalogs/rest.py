@@ -1,0 +1,116 @@
+"""A REST catalog that decides nothing about Offtake: neither addresses, nor code, nor credentials but lent ones."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from pyiceberg.catalog.rest import (
+    DEFAULT_ENDPOINTS,
+    OAUTH2_SERVER_URI,
+    ConfigResponse,
+    Endpoints,
+    RestCatalog,
+    TableResponse,
+)
+from pyiceberg.catalog.rest.response import _handle_non_200_response
+from pyiceberg.io import PY_IO_IMPL
+from pyiceberg.table import Table
+from requests import HTTPError, PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
+
+from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.lake.storage.access import FileAccess
+from offtake.lake.storage.iceberg_io import REFUSING, AccessIO
+from offtake.network.egress import Network
+from offtake.network.egress_proxy import proxy_url
+from offtake.network.http import verifying_context
+
+_LARGEST: Final = 256 * 1024 * 1024
+_CONNECT_SECONDS: Final = 10.0
+_SERVER_MAY_SET: Final = ("prefix", "namespace-separator")
+"""Properties of `GET /v1/config` that are used: where the server has its tables, and how it separates namespaces."""
+AccessOf = Callable[[Mapping[str, str]], FileAccess]
+
+
+class ReadingRestCatalog(RestCatalog):
+    """PyIceberg's REST catalog behind the network's rules; `access_of` decides how a table's files are opened."""
+
+    def __init__(self, name: str, properties: Mapping[str, str], network: Network, access_of: AccessOf) -> None:
+        """Raises PyIceberg's errors and those of `requests`."""
+        self._network, self._access_of = network, access_of
+        default = {OAUTH2_SERVER_URI: f"{properties['uri'].rstrip('/')}/v1/oauth/tokens"}
+        super().__init__(name, **(default | dict(properties) | {PY_IO_IMPL: REFUSING}))
+
+    def _create_session(self) -> Session:
+        session = super()._create_session()
+        session.trust_env = False
+        session.max_redirects = 0
+        proxy = proxy_url(self._network)
+        session.proxies = {"http": proxy, "https": proxy}
+        return session
+
+    def _config_headers(self, session: Session) -> None:
+        # Called before the first request of the session, which may be for a token.
+        adapter = _BoundedAdapter(self._network)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        session.trust_env = False
+        session.max_redirects = 0
+        proxy = proxy_url(self._network)
+        session.proxies = {"http": proxy, "https": proxy}
+        super()._config_headers(session)
+
+    def _fetch_config(self) -> None:
+        params = {"warehouse": self.properties["warehouse"]} if self.properties.get("warehouse") else {}
+        with self._create_session() as session:
+            response = session.get(self.url(Endpoints.get_config, prefixed=False), params=params)
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            _handle_non_200_response(error, {})
+        found = ConfigResponse.model_validate_json(response.text)
+        said = {**(found.defaults or {}), **(found.overrides or {})}
+        self.properties |= {name: said[name] for name in _SERVER_MAY_SET if name in said}
+        self._supported_endpoints = set(found.endpoints or DEFAULT_ENDPOINTS)
+        self._namespace_separator = unquote(self.properties.get("namespace-separator") or "\x1f")
+
+    def _response_to_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> Table:
+        # Properties of the table are not used: the writers of the table set them.
+        lent = self._resolve_storage_credentials(
+            table_response.storage_credentials, table_response.metadata_location or table_response.metadata.location
+        )
+        config = {**table_response.config, **lent}
+        return Table(
+            identifier=identifier_tuple,
+            metadata=table_response.metadata,
+            metadata_location=table_response.metadata_location or "",
+            io=AccessIO(self._access_of(config)),
+            catalog=self,
+        )
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Sends requests through the egress proxy, with time limits, and reads answers of limited size."""
+
+    def __init__(self, network: Network) -> None:
+        self._context: ssl.SSLContext = verifying_context(network.certificates)
+        self._seconds = network.read_timeout
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the class above has them
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - as above
+        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
+
+    def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override] # noqa: ANN401 - as above
+        options |= {"timeout": (_CONNECT_SECONDS, self._seconds), "stream": True}
+        answer = super().send(request, **options)
+        content = answer.raw.read(_LARGEST + 1, decode_content=True)
+        if len(content) > _LARGEST:
+            answer.close()
+            message = f"The catalog's answer is larger than {_LARGEST // 1024**2} MiB."
+            raise DeliveryError(EXPORT_FAILED, message, "Expire old snapshots of the table.")
+        answer._content = content  # noqa: SLF001 - what `requests` itself sets
+        return answer

@@ -1,0 +1,99 @@
+"""Which files a table may name, and how they are opened: a table chooses neither the store nor the credentials."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from offtake.lake import locations
+from offtake.lake.locations import LocationError
+from offtake.network.egress import Network
+
+Kind = Literal["s3", "gs", "azure", "folder"]
+_KIND_OF: Final[Mapping[str, Kind]] = {
+    "s3": "s3",
+    "gs": "gs",
+    "abfs": "azure",
+    "abfss": "azure",
+    "wasb": "azure",
+    "wasbs": "azure",
+}
+_ACCOUNT_MARK: Final = "@"
+
+
+@dataclass(frozen=True)
+class FileAccess:
+    """How the files of one table are opened. Worker processes get it with each part.
+
+    `kind`: the only kind of store that is read. `properties`: by PyIceberg's names, of the catalog and the credentials
+    that it lent for this table; never of the table's own. `folder`: for kind `folder`, the only one that is read.
+    `closed`: folders of this deployment, which no table may name. `expires_ms`: when the credentials expire; `renewal`
+    asks for new ones.
+    """
+
+    kind: Kind
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+    network: Network = field(default_factory=Network, repr=False)
+    folder: str | None = None
+    closed: tuple[str, ...] = ()
+    expires_ms: int | None = None
+    renewal: "Callable[[], FileAccess] | None" = field(default=None, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        """Accesses are keys of caches; a mapping has no hash of its own."""
+        return hash((self.kind, tuple(sorted(self.properties.items())), self.folder, self.expires_ms))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file in an object store. `bucket`: the bucket or container; `account`: of Azure, from the location's host."""
+
+    bucket: str
+    key: str
+    account: str | None = None
+
+
+def place_of(access: FileAccess, location: str) -> Place:
+    """The file's place in the store. Raises `LocationError` for another kind of store, and without a key."""
+    scheme, host, path = locations.split(location)
+    kind = _KIND_OF.get(scheme)
+    if kind != access.kind:
+        raise _elsewhere(access, location)
+    bucket, account = host, None
+    if kind == "azure":
+        bucket, mark, server = host.partition(_ACCOUNT_MARK)
+        account = server.partition(".")[0] if mark else None
+    key = path.removeprefix("/")
+    if not bucket or not key:
+        raise LocationError(f"The location {location[:300]} does not name a file.")
+    return Place(bucket, key, account)
+
+
+def path_of(access: FileAccess, location: str) -> Path:
+    """The file's path on this machine. Raises `LocationError` outside of the catalog's folder.
+
+    Links are followed before the check, so that a link in the folder cannot lead out of it.
+    """
+    if access.kind != "folder" or access.folder is None or not locations.is_local(location):
+        raise _elsewhere(access, location)
+    path = locations.local_path(location).resolve()
+    if not path.is_relative_to(Path(access.folder).resolve()):
+        raise LocationError(f"The file {path} is outside of the catalog's folder {access.folder}.")
+    if any(path.is_relative_to(Path(one).resolve()) for one in access.closed):
+        raise LocationError(f"The file {path} is in a folder of this deployment, which no registered table may read.")
+    return path
+
+
+def _elsewhere(access: FileAccess, location: str) -> LocationError:
+    return LocationError(
+        f"The location {location[:300]} is not in the store of its catalog ({_NAMES[access.kind]}). "
+        "A table's files are read only there, with the catalog's own credentials."
+    )
+
+
+_NAMES: Final[Mapping[Kind, str]] = {
+    "s3": "Amazon S3 or compatible",
+    "gs": "Google Cloud Storage",
+    "azure": "Azure storage",
+    "folder": "a folder of this machine",
+}

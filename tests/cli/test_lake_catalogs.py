@@ -1,0 +1,266 @@
+"""Tables of other catalogs, in an S3 server, are registered and exported: first everything, then what was added."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.glue import GlueCatalog
+from pyiceberg.catalog.sql import SqlCatalog
+
+from tests.cli.deliveries import Offtake
+from tests.deployment import Deployment
+from tests.rest_catalog import CLIENT, RestCatalogServer, rest_catalog
+from tests.servers import Amazon, amazon
+
+SCHEMA = pa.schema([("id", pa.int64()), ("city", pa.string())])
+BUCKET = "lakehouse"
+
+
+def rows(first: int, count: int) -> pa.Table:
+    numbers = list(range(first, first + count))
+    return pa.table({"id": numbers, "city": [f"city {one}" for one in numbers]}, schema=SCHEMA)
+
+
+@dataclass
+class Foreign:
+    """A lakehouse of others: a catalog that writes, and the options with which Offtake adds it."""
+
+    writer: Catalog
+    options: list[str]
+    server: RestCatalogServer | None = None
+    storage: dict[str, str] = field(default_factory=dict)
+
+    def create(self, name: str, **properties: str) -> Any:
+        return self.writer.create_table(("sales", name), SCHEMA, properties=properties)
+
+    def table(self, name: str) -> list[str]:
+        """How Offtake names it."""
+        return ["--table", f"sales.{name}"]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Amazon]:
+    with amazon() as found:
+        found.client("s3").create_bucket(Bucket=BUCKET)
+        yield found
+
+
+def keys(store: Amazon) -> dict[str, str]:
+    return {
+        "s3.endpoint": store.endpoint,
+        "s3.access-key-id": store.access_key,
+        "s3.secret-access-key": store.secret_key,
+        "s3.region": "us-east-1",
+    }
+
+
+def options(kind: str, **properties: str) -> list[str]:
+    pairs = [f"{name}={value}" for name, value in properties.items()]
+    return ["--type", kind, *(word for pair in pairs for word in ("--property", pair))]
+
+
+def sql(store: Amazon, folder: Path, stack: ExitStack) -> Foreign:
+    del stack
+    url = f"sqlite:///{folder / 'foreign.db'}"
+    writer = SqlCatalog("foreign", uri=url, warehouse=f"s3://{BUCKET}/{folder.name}", **keys(store))
+    return Foreign(writer, options("sql", uri=url, **{"catalog-name": "foreign"}, **keys(store)), storage=keys(store))
+
+
+def rest(store: Amazon, folder: Path, stack: ExitStack) -> Foreign:
+    found = sql(store, folder, stack)
+    server = stack.enter_context(rest_catalog(found.writer))  # type: ignore[arg-type] # it is a SQL catalog
+    properties = {"uri": server.origin, "credential": ":".join(CLIENT), **keys(store)}
+    return Foreign(found.writer, options("rest", **properties), server, keys(store))
+
+
+def glue(store: Amazon, folder: Path, stack: ExitStack) -> Foreign:
+    del stack
+    credentials = {"glue.endpoint": store.endpoint, "glue.region": "us-east-1"}
+    credentials |= {"glue.access-key-id": store.access_key, "glue.secret-access-key": store.secret_key}
+    warehouse = f"s3://{BUCKET}/{folder.name}-glue"
+    writer = GlueCatalog("foreign", warehouse=warehouse, **credentials, **keys(store))
+    for one in writer.list_namespaces():
+        for table in writer.list_tables(one):
+            writer.drop_table(table)
+        writer.drop_namespace(one)
+    return Foreign(writer, options("glue", **credentials, **keys(store)), storage=keys(store))
+
+
+KINDS: dict[str, Callable[[Amazon, Path, ExitStack], Foreign]] = {"sql": sql, "rest": rest, "glue": glue}
+
+
+@pytest.fixture(params=KINDS)
+def foreign(request: pytest.FixtureRequest, store: Amazon, tmp_path: Path) -> Iterator[Foreign]:
+    with ExitStack() as stack:
+        found = KINDS[request.param](store, tmp_path, stack)
+        found.writer.create_namespace("sales")
+        yield found
+
+
+def register(offtake: Offtake, foreign: Foreign, name: str = "orders") -> str:
+    """Add the catalog and register the table; the dataset's id."""
+    assert offtake("catalog", "add", "lakehouse", *foreign.options)[0] == 0
+    code, out, err = offtake("dataset", "register", name, "--catalog", "lakehouse", *foreign.table(name), "--json")
+    assert code == 0, err
+    found: str = json.loads(out)["id"]
+    return found
+
+
+def next_run(deployed: Deployment, flow: str) -> dict[str, Any]:
+    """The flow's run of its next slot."""
+    deployed.clock.advance(hours=3)
+    deployed.run_due()
+    found: dict[str, Any] = deployed.runs(flow)[0]
+    return found
+
+
+def outcome(run: dict[str, Any]) -> tuple[str, int]:
+    """The run's status, and the rows that it delivered."""
+    metrics = run["metrics"]
+    return metrics["statusSummary"]["status"], metrics["recordSummary"].get("outputRecordCount", 0)
+
+
+def test_a_table_is_registered_and_exported_where_it_is(
+    deployed: Deployment, offtake: Offtake, foreign: Foreign
+) -> None:
+    table = foreign.create("orders")
+    for first in (0, 10):
+        table.append(rows(first, 10))
+    dataset = register(offtake, foreign)
+    code, out, err = offtake("catalog", "test", "lakehouse", "--table", "sales.orders")
+    assert (code, "sales" in out, str(table.metadata.table_uuid) in out) == (0, True, True), err
+    assert "20 rows" in offtake("dataset", "show", "orders")[1]
+    assert json.loads(offtake("dataset", "preview", "orders", "--rows", "1")[1])["id"] == 0
+    flow = deployed.flow(dataset)
+    deployed.run_due()
+    assert outcome(deployed.runs(flow)[0]) == ("success", 20)
+    table.append(rows(20, 5))
+    assert outcome(next_run(deployed, flow)) == ("success", 5)
+    assert outcome(next_run(deployed, flow)) == ("success", 0)
+    assert offtake("flow", "verify", flow)[0] == 0
+    eligible = deployed.http.get("/data/foundation/catalog/dataSets").json()
+    assert dataset in eligible
+
+
+def test_a_table_that_is_gone_or_another_one_fails_the_run_and_its_position_stays(
+    deployed: Deployment, offtake: Offtake, foreign: Foreign
+) -> None:
+    table = foreign.create("orders")
+    table.append(rows(0, 10))
+    flow = deployed.flow(register(offtake, foreign))
+    deployed.run_due()
+    foreign.writer.drop_table(("sales", "orders"))
+    gone = next_run(deployed, flow)
+    assert outcome(gone)[0] == "failed"
+    assert "Catalog lakehouse has no table sales.orders" in json.dumps(gone)
+    foreign.create("orders").append(rows(0, 10))
+    other = next_run(deployed, flow)
+    assert outcome(other)[0] == "failed"
+    assert "dropped and made again" in json.dumps(other)
+
+
+def test_a_registered_table_is_read_only_and_forgotten_without_a_trace(
+    deployed: Deployment, offtake: Offtake, foreign: Foreign, store: Amazon, tmp_path: Path
+) -> None:
+    foreign.create("orders").append(rows(0, 10))
+    before = objects(store)
+    dataset = register(offtake, foreign)
+    file = tmp_path / "more.csv"
+    file.write_text("id,city\n1,Bern\n")
+    for command in (
+        ("dataset", "import", "orders", str(file)),
+        ("dataset", "import", "orders", str(file), "--dry-run"),
+    ):
+        code, _, err = offtake(*command)
+        assert (code, "read-only" in err) == (1, True)
+    body = {"datasetId": dataset, "inputFormat": {"format": "csv"}}
+    refused = deployed.http.post("/data/foundation/import/batches", json=body)
+    assert (refused.status_code, "read-only" in refused.text) == (400, True)
+    code, _, err = offtake("catalog", "remove", "lakehouse")
+    assert (code, "orders" in err) == (1, True)
+    assert offtake("dataset", "delete", "orders")[0] == 0
+    assert offtake("catalog", "remove", "lakehouse")[0] == 0
+    assert objects(store) == before
+    assert foreign.writer.table_exists(("sales", "orders"))
+
+
+def objects(store: Amazon) -> set[tuple[str, str]]:
+    """Every object of the bucket, with its checksum."""
+    pages = store.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    return {(one["Key"], one["ETag"]) for page in pages for one in page.get("Contents", ())}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--type", "rset", "--property", "uri=x"], "is not a type of catalog; allowed: rest, glue, sql, files"),
+        (["--type", "rest"], "/properties/uri: is required"),
+        (["--type", "rest", "--property", "uri=ftp://x"], "must be a URL that starts with http:// or https://"),
+        (["--type", "rest", "--property", "uri=http://u:p@x"], "must be a URL that starts with http:// or https://"),
+        (["--type", "rest", "--property", "uri=http://169.254.169.254/"], "is denied"),
+        (["--type", "rest", "--property", "uri=http://x", "--property", "credentail=a:b"], "did you mean credential?"),
+        (["--type", "rest", "--property", "uri=http://x", "--property", "py-io-impl=os.path"], "is unknown"),
+        (["--type", "rest", "--property", "uri=http://x", "--property", "rest.sigv4-enabled=yes"], "must be true or"),
+        (["--type", "rest", "--property", "uri"], "give NAME=VALUE"),
+        (["--type", "rest", "--property", "uri=env:NOT_SET_ANYWHERE"], "no variable NOT_SET_ANYWHERE"),
+        (["--type", "sql", "--secret-file", "uri=/not/there"], "/not/there cannot be read"),
+    ],
+)
+def test_a_catalog_that_does_not_fit_is_refused_in_one_sentence(
+    offtake: Offtake, arguments: list[str], problem: str
+) -> None:
+    code, out, err = offtake("catalog", "add", "wrong", *arguments)
+    assert (code, out) == (1, "")
+    assert problem in err
+    assert "No catalogs yet" in offtake("catalog", "list")[1]
+
+
+def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: Foreign) -> None:
+    foreign.create("orders")
+    register(offtake, foreign)
+    for command, problem in (
+        (("catalog", "add", "lakehouse", *foreign.options), "already exists"),
+        (("catalog", "show", "lakehuose"), "There are: lakehouse"),
+        (("catalog", "test", "lakehouse", "--table", "sales.nothing"), "has no table sales.nothing"),
+        (("catalog", "test", "lakehouse", "--table", "orders"), "needs a namespace and a name"),
+        (("dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"), "registered already"),
+        (("dataset", "register", "x", "--catalog", "lakehouse", "--metadata", "s3://x"), "name the table with --table"),
+        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table or"),
+    ):
+        code, _, err = offtake(*command)
+        assert (code, problem in err) == (1, True), err
+
+
+def test_secrets_are_neither_shown_nor_stored_in_the_clear(
+    deployed: Deployment, offtake: Offtake, foreign: Foreign, store: Amazon
+) -> None:
+    foreign.create("orders").append(rows(0, 3))
+    register(offtake, foreign)
+    shown = "".join(offtake(*command)[1] for command in (("catalog", "show", "lakehouse"), ("audit", "list", "--json")))
+    assert store.secret_key not in shown
+    content = (deployed.backend.settings.data_dir / "offtake.db").read_bytes()
+    assert store.secret_key.encode() not in content
+    assert CLIENT[1].encode() not in content
+
+
+def test_a_table_without_a_catalog_is_named_by_its_metadata(
+    deployed: Deployment, offtake: Offtake, store: Amazon, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        found = sql(store, tmp_path, stack)
+        found.writer.create_namespace("sales")
+        table = found.create("orders")
+        table.append(rows(0, 4))
+        assert offtake("catalog", "add", "plain", *options("files", **keys(store)))[0] == 0
+        location = table.metadata_location
+        code, out, err = offtake("dataset", "register", "o", "--catalog", "plain", "--metadata", location, "--json")
+        assert code == 0, err
+        flow = deployed.flow(json.loads(out)["id"])
+        deployed.run_due()
+        assert outcome(deployed.runs(flow)[0]) == ("success", 4)
