@@ -17,6 +17,7 @@ from tests.cli.deliveries import Offtake
 from tests.deployment import Deployment
 from tests.rest_catalog import CLIENT, RestCatalogServer, rest_catalog
 from tests.servers import Amazon, amazon
+from tests.web.browsing import signed_in, words
 
 SCHEMA = pa.schema([("id", pa.int64()), ("city", pa.string())])
 BUCKET = "lakehouse"
@@ -264,3 +265,25 @@ def test_a_table_without_a_catalog_is_named_by_its_metadata(
         flow = deployed.flow(json.loads(out)["id"])
         deployed.run_due()
         assert outcome(deployed.runs(flow)[0]) == ("success", 4)
+
+
+def test_the_pages_show_where_a_registered_table_is_kept_and_offer_no_import(
+    deployed: Deployment, offtake: Offtake, store: Amazon, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        found = rest(store, tmp_path, stack)
+        found.writer.create_namespace("sales")
+        found.create("orders").append(rows(0, 3))
+        dataset = register(offtake, found)
+        person = signed_in(deployed)
+        page = person.get(f"/ui/prod/datasets/{dataset}")
+        assert "Kept in lakehouse sales.orders, read-only here" in words(page)
+        assert "/datasets/import" not in page
+        assert "Registered table" in words(person.get("/ui/prod/datasets"))
+        assert "city 2" in words(person.get(f"/ui/prod/datasets/{dataset}/preview"))
+        assert "append" in words(person.get(f"/ui/prod/datasets/{dataset}/snapshots")).lower()
+        assert found.server is not None
+        found.server.fails = 503
+        away = words(person.get(f"/ui/prod/datasets/{dataset}"))
+        assert "Kept in lakehouse" in away
+        assert "cannot be read at present" in away

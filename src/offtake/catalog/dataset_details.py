@@ -12,12 +12,13 @@ from offtake.catalog.batches import RESOURCE
 from offtake.catalog.dataset_labels import DatasetLabels
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
+from offtake.errors import DeliveryError
 from offtake.lake import table_description, table_outline
 from offtake.lake.catalog import Lake
 from offtake.lake.table_description import Size
-from offtake.lake.table_names import TableName
+from offtake.lake.table_names import TableName, parse
 from offtake.lake.table_outline import ColumnNode, SnapshotLine
-from offtake.store.tables import Batch, BatchFile, Dataset
+from offtake.store.tables import Batch, BatchFile, Dataset, LakeCatalog
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class Overview:
     labels: DatasetLabels
     size: Size
     imported: int
+    registered: "Registered | None" = None
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Where a registered table is kept: the catalog's name, and the table's name there."""
+
+    catalog: str
+    table: str
 
 
 def overview(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> Overview:
@@ -38,12 +48,24 @@ def overview(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> O
     )
     try:
         size = table_description.size(lake, TableName(row.table_name))
-    except (OSError, ValueError):
+    except (OSError, ValueError, DeliveryError):
         # The tabs that need the table explain what is wrong.
         size = Size(0, 0, 0)
     return Overview(
-        row, DatasetLabels(tuple(labels.labels_of(session, row.id))), size, int(session.scalar(imported) or 0)
+        row,
+        DatasetLabels(tuple(labels.labels_of(session, row.id))),
+        size,
+        int(session.scalar(imported) or 0),
+        _registered(session, row),
     )
+
+
+def _registered(session: Session, row: Dataset) -> Registered | None:
+    table = parse(TableName(row.table_name))
+    if table is None:
+        return None
+    catalog = session.get(LakeCatalog, table.catalog_id)
+    return Registered("a removed catalog" if catalog is None else catalog.name, str(table))
 
 
 def rows(session: Session, lake: Lake, caller: Caller, dataset: Dataset) -> int:

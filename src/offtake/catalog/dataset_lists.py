@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from offtake.access import labels
 from offtake.catalog import datasets
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
+from offtake.lake.table_names import TableName, parse
 from offtake.store.batches import ABANDONED, ABORTED, LOADING, SUCCESS
 from offtake.store.tables import Batch, Dataset
 
@@ -28,7 +29,10 @@ class LastImport:
 
 @dataclass(frozen=True)
 class DatasetLine:
-    """A dataset in a list. `rows`, `bytes`: of its imported batches; rows that other programs wrote do not count."""
+    """A dataset in a list. `rows`, `bytes`: of its imported batches; rows that other programs wrote do not count.
+
+    `registered`: a table of another catalog, whose size is not known without reading it.
+    """
 
     id: str
     name: str
@@ -36,6 +40,7 @@ class DatasetLine:
     bytes: int
     last: LastImport | None
     labels: Sequence[str]
+    registered: bool = False
 
 
 def page(
@@ -43,7 +48,7 @@ def page(
 ) -> list[DatasetLine]:
     """The datasets whose name contains `search`, from number `offset` on, at most `most`."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
-    query = select(Dataset.id, Dataset.name).where(*datasets.visible_to(caller))
+    query = select(Dataset.id, Dataset.name, Dataset.table_name).where(*datasets.visible_to(caller))
     if search:
         query = query.where(Dataset.name.icontains(search, autoescape=True))
     by = _BY[order].desc() if descending else _BY[order]
@@ -52,7 +57,14 @@ def page(
     totals, last = _totals(session, ids), _last_imports(session, ids)
     names = labels.labels_of_all(session, ids)
     return [
-        DatasetLine(row.id, row.name, *totals.get(row.id, (0, 0)), last.get(row.id), names.get(row.id, ()))
+        DatasetLine(
+            row.id,
+            row.name,
+            *totals.get(row.id, (0, 0)),
+            last.get(row.id),
+            names.get(row.id, ()),
+            parse(TableName(row.table_name)) is not None,
+        )
         for row in found
     ]
 

@@ -319,6 +319,7 @@ def _page(
         dataset=about.row,
         tab=tab,
         may_manage=person.may(MANAGE_DATASETS),
+        may_import=person.may(MANAGE_DATASETS) and about.registered is None,
         shows_flows=person.may(VIEW_DESTINATIONS),
         **values,
     )
