@@ -16,6 +16,13 @@ TypeName = Literal["rest", "glue", "sql", "files"]
 IDENTITY: Final = "server-identity"
 _KINDS: Final = ("s3", "gs", "azure")
 _CLOSE: Final = 0.6
+_NOT_SUPPORTED: Final[Mapping[str, str]] = {
+    "rest.sigv4-enabled": "is not supported: requests are not signed as AWS does. Use a catalog of type glue",
+    "py-catalog-impl": "is not supported: it names code to run",
+    "py-io-impl": "is not supported: it names code to run",
+    "auth": "is not supported; use credential or token",
+}
+"""Properties of PyIceberg that people may expect, and why they are refused."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ _STORAGE: Final = (*_S3, *_GOOGLE, *_AZURE, *_IDENTITY)
 REST: Final = CatalogType(
     "rest",
     "REST catalog",
-    "A server with Iceberg's REST protocol, such as Polaris, Lakekeeper, Nessie, Unity Catalog or Amazon S3 Tables.",
+    "A server with Iceberg's REST protocol, such as Polaris, Lakekeeper, Nessie or Unity Catalog.",
     (
         Property(
             "uri",
@@ -112,9 +119,6 @@ REST: Final = CatalogType(
         Property("audience", "Audience of the tokens."),
         Property("resource", "Resource of the tokens."),
         Property("token", "A bearer token, instead of credential.", secret=True),
-        Property("rest.sigv4-enabled", "Sign requests as AWS does (Glue and S3 Tables).", values=_BOOLEANS),
-        Property("rest.signing-region", "Region for that signature."),
-        Property("rest.signing-name", "Service for that signature.", example="s3tables"),
         *_CLIENT,
         *_STORAGE,
     ),
@@ -194,6 +198,8 @@ def _missing(kind: CatalogType, properties: Mapping[str, str]) -> list[FieldProb
 
 def _problem(kind: CatalogType, name: str, value: str, *, is_operator: bool) -> str:
     known = kind.find(name)
+    if name in _NOT_SUPPORTED:
+        return _NOT_SUPPORTED[name]
     if known is None:
         near = get_close_matches(name, [one.name for one in kind.properties], 1, _CLOSE)
         return f"is unknown; did you mean {near[0]}?" if near else f"is unknown for catalogs of type {kind.name}"
