@@ -18,6 +18,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import reading, scan, slicing
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.registered import RegisteredTables
+from offtake.lake.storage import stores
 from offtake.lake.storage.iceberg_io import ReadOnlyError
 from offtake.lake.table_names import RegisteredTable, TableName
 from offtake.network.egress import Network
@@ -292,3 +293,23 @@ def test_no_code_path_of_a_registered_table_writes_or_deletes(
         with pytest.raises(ReadOnlyError):
             act()
     assert [one for one in server.seen if not one.startswith("GET") and "oauth" not in one] == []
+
+
+def test_the_environment_of_the_server_is_not_used(
+    server: RestCatalogServer, writer: SqlCatalog, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.create_table(("sales", "orders"), SCHEMA).append(pa.table({"id": [1, 2, 3]}))
+    with attacker() as (origin, seen):
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "PYICEBERG_CATALOG__LAKEHOUSE__URI"):
+            monkeypatch.setenv(name, origin)
+        for name in ("AWS_SESSION_TOKEN", "AWS_REGION", "PYICEBERG_CATALOG__LAKEHOUSE__TOKEN"):
+            monkeypatch.setenv(name, "of-the-server")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "own")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
+        stores.forget_stores()
+        assert read(tables_of(server, keys)) == 3
+        stores.forget_stores()
+        with pytest.raises(DeliveryError, match="no credentials"):
+            read(tables_of(server, {"s3.endpoint": keys["s3.endpoint"]}))
+        assert seen == []
+    stores.forget_stores()

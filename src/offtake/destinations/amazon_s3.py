@@ -21,11 +21,11 @@ from offtake.destinations.drivers.object_store import (
     ObjectStoreSink,
     StoreOverrides,
 )
-from offtake.destinations.drivers.s3_address import StoreAddress, amazon_url, bucket_url
+from offtake.destinations.drivers.s3_address import StoreAddress
 from offtake.destinations.parameters import EXTENSION, Params, TargetParams, as_folder
 from offtake.errors import DeliveryError
 from offtake.network.http import is_answering
-from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
+from offtake.network.object_clients import RETRIES, Endpoint, amazon_url, bucket_url, client_options, signed_at
 
 if TYPE_CHECKING:
     # The driver states these types in its stubs only.
@@ -194,8 +194,6 @@ def open_sink(credentials: Params | None, params: TargetParams, sandbox_location
     store = S3Store(
         params.bucket_name,
         region=region,
-        # For the virtual-hosted style, the driver needs the bucket in the endpoint.
-        endpoint=store_url,
         # Buckets with dots in their names, and most compatible stores, need the path style.
         virtual_hosted_style_request=is_virtual,
         # Deleted one by one, a refusal names its object.
@@ -205,7 +203,8 @@ def open_sink(credentials: Params | None, params: TargetParams, sandbox_location
         client_options=options,
         retry_config=RETRIES,
         credential_provider=role or fixed(_credential(credentials)),
-        config=_config(params),
+        # For the virtual-hosted style, the driver needs the bucket in the endpoint.
+        config=_config(params, store_url),
     )
     bucket = _bucket(params, endpoint, role, sandbox_location)
     uploads = UnfinishedUploads(
@@ -227,8 +226,8 @@ def open_sink(credentials: Params | None, params: TargetParams, sandbox_location
     return ObjectStoreSink(store, bucket, StoreOverrides(clear=uploads.abort))
 
 
-def _config(params: S3Params) -> "S3Config":
-    config: S3Config = {**SIGNED}
+def _config(params: S3Params, url: str) -> "S3Config":
+    config = signed_at(url)
     if params.server_side_encryption is not None:
         config["server_side_encryption"] = _ENCRYPTION[params.server_side_encryption]
     if params.kms_key_id is not None:

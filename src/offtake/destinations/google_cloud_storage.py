@@ -21,7 +21,7 @@ from offtake.destinations.drivers.object_store import (
 )
 from offtake.destinations.parameters import EXTENSION, Params, TargetParams, address_of, as_folder
 from offtake.network.http import is_answering
-from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
+from offtake.network.object_clients import RETRIES, Endpoint, client_options, signed_at
 from offtake.network.object_store_errors import RequiredPermissions
 
 if TYPE_CHECKING:
@@ -125,9 +125,8 @@ def open_sink(credentials: Params | None, params: TargetParams, sandbox_location
     store = S3Store(
         params.bucket_name,
         credential_provider=fixed(key),
-        config=SIGNED,
+        config=signed_at(url),
         region="auto",
-        endpoint=url,
         virtual_hosted_style_request=False,
         # Google's XML API does not support tags, bulk deletes and conditional puts.
         disable_tagging=True,

@@ -19,8 +19,25 @@ RETRIES: "Final[RetryConfig]" = {
 }
 """The driver's own quick retries; after them, the run retries with longer waits."""
 
-SIGNED: "Final[S3Config]" = {"skip_signature": False, "request_payer": False}
-"""Overrides of the server's environment (`AWS_SKIP_SIGNATURE`, `AWS_REQUESTER_PAYS`), which the driver would use."""
+
+def signed_at(url: str) -> "S3Config":
+    """Settings for signed requests to the endpoint, whatever the server's environment says.
+
+    The driver would use `AWS_SKIP_SIGNATURE`, `AWS_REQUESTER_PAYS` and `AWS_ENDPOINT_URL_S3` of the environment, the
+    last even before the setting `endpoint`.
+    """
+    return {"skip_signature": False, "request_payer": False, "aws_endpoint_url_s3": url}
+
+
+def bucket_url(url: str, bucket: str) -> str:
+    """The URL of the bucket in the virtual-hosted style."""
+    split = urlsplit(url)
+    return split._replace(netloc=f"{bucket}.{split.netloc}").geturl()
+
+
+def amazon_url(region: str) -> str:
+    """The URL of Amazon S3 in a region."""
+    return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 @dataclass(frozen=True)

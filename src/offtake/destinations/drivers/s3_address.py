@@ -65,14 +65,3 @@ class StoreAddress(Params):
     def address(self) -> str | None:
         """The endpoint; Amazon has many servers behind one name."""
         return address_of(self.endpoint_url) if self.endpoint_url else None
-
-
-def bucket_url(url: str, bucket: str) -> str:
-    """The URL of the bucket in the virtual-hosted style."""
-    split = urlsplit(url)
-    return split._replace(netloc=f"{bucket}.{split.netloc}").geturl()
-
-
-def amazon_url(region: str) -> str:
-    """The URL of Amazon S3 in a region."""
-    return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"

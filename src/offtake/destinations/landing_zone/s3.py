@@ -15,11 +15,10 @@ from offtake.destinations.base import Entry
 from offtake.destinations.drivers.aws_client import RIGHTS, UPLOADS, code_of, make_client, pause_of, status_of
 from offtake.destinations.drivers.multipart_cleanup import UnfinishedUploads
 from offtake.destinations.drivers.object_store import Bucket, ObjectStoreSink, StoreOverrides
-from offtake.destinations.drivers.s3_address import amazon_url
 from offtake.destinations.zones import CONTAINERS, SETTINGS, ZoneType
 from offtake.errors import ACCESS_DENIED, CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
 from offtake.network.egress import Network
-from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
+from offtake.network.object_clients import RETRIES, Endpoint, amazon_url, client_options, signed_at
 from offtake.network.object_store_errors import Act, RefusalError, explain
 
 if TYPE_CHECKING:
@@ -101,7 +100,6 @@ class S3Zone:
             zones.bucket,
             prefix=self.folder,
             region=zones.region,
-            endpoint=zones.endpoint_url,
             # Buckets with dots in their names, and compatible stores, need the path style.
             virtual_hosted_style_request=False,
             # Deleted one by one, a refusal names its object.
@@ -111,7 +109,7 @@ class S3Zone:
             ),
             retry_config=RETRIES,
             credential_provider=identity,
-            config=SIGNED,
+            config=signed_at(zones.endpoint_url),
         )
         bucket = Bucket(
             root=self.url,

@@ -1,12 +1,13 @@
 """The driver's stores (obstore), from properties with PyIceberg's names. Runs in worker processes too."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from offtake.lake.locations import LocationError
 from offtake.lake.storage.access import FileAccess, Place
-from offtake.network.object_clients import RETRIES, SIGNED, Endpoint, client_options
+from offtake.network.object_clients import RETRIES, Endpoint, amazon_url, bucket_url, client_options, signed_at
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 _IDENTITY: Final = "server-identity"
 """Property with which the operator lets the files of one kind of store be read with the server's own identity."""
 _TRUE: Final = "true"
+
+
+def forget_stores() -> None:
+    """Close the stores that this process holds open."""
+    _store.cache_clear()
 
 
 def store_of(access: FileAccess, place: Place) -> "ObjectStore":
@@ -33,92 +39,100 @@ def _store(access: FileAccess, bucket: str, account: str | None) -> "ObjectStore
 def _s3(access: FileAccess, bucket: str) -> "ObjectStore":
     from obstore.store import S3Store  # noqa: PLC0415 - slow to import, and local lakes do without
 
-    properties = access.properties
-
-    region = properties.get("s3.region") or properties.get("client.region") or "us-east-1"
-    endpoint = properties.get("s3.endpoint")
-    config: Any = {**SIGNED, "region": region}
-    access_key = properties.get("s3.access-key-id") or properties.get("client.access-key-id")
+    found = access.properties
+    region = found.get("s3.region") or found.get("client.region") or "us-east-1"
+    endpoint = found.get("s3.endpoint")
+    is_virtual = found.get("s3.force-virtual-addressing") == _TRUE
+    url = (endpoint or amazon_url(region)).rstrip("/")
+    if is_virtual:
+        url = bucket_url(url, bucket)  # as the driver needs it
+    # What has a default is given too: the driver would take it from the server's own environment.
+    config = signed_at(url)
+    config["region"] = region
+    config["virtual_hosted_style_request"] = is_virtual
+    options: dict[str, Any] = {
+        "client_options": client_options(access.network, Endpoint(url, chosen=endpoint is not None)),
+        "retry_config": RETRIES,
+    }
+    access_key = found.get("s3.access-key-id") or found.get("client.access-key-id")
     if access_key:
-        config["access_key_id"] = access_key
-        config["secret_access_key"] = properties.get("s3.secret-access-key") or properties.get(
-            "client.secret-access-key", ""
-        )
-        token = properties.get("s3.session-token") or properties.get("client.session-token")
-        if token:
-            config["session_token"] = token
-    elif properties.get("s3.anonymous") == _TRUE:
+        credential = {
+            "access_key_id": access_key,
+            "secret_access_key": found.get("s3.secret-access-key") or found.get("client.secret-access-key", ""),
+            "token": found.get("s3.session-token") or found.get("client.session-token"),
+            "expires_at": None,
+        }
+        options["credential_provider"] = lambda: credential
+    elif found.get("s3.anonymous") == _TRUE:
         config["skip_signature"] = True
-    elif properties.get(_IDENTITY) != access.kind:
+    elif found.get(_IDENTITY) != "s3":
         raise LocationError(_without_credentials("s3.access-key-id and s3.secret-access-key"))
-    if endpoint:
-        config["endpoint"] = endpoint.rstrip("/")
-        config["virtual_hosted_style_request"] = properties.get("s3.force-virtual-addressing") == _TRUE
-    url = endpoint or f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-    options = client_options(access.network, Endpoint(url, chosen=endpoint is not None))
-    return S3Store(bucket, config=config, client_options=options, retry_config=RETRIES)
+    return S3Store(bucket, config=config, **options)
 
 
 def _google(access: FileAccess, bucket: str) -> "ObjectStore":
     from obstore.store import GCSStore  # noqa: PLC0415 - as above
 
-    properties = access.properties
-
-    host = properties.get("gcs.service.host")
-    options = client_options(
-        access.network, Endpoint(host or "https://storage.googleapis.com", chosen=host is not None)
-    )
-    config: Any = {}
-    if host:
-        config["base_url"] = host.rstrip("/")
-    if token := properties.get("gcs.oauth2.token"):
-        expires = access.expires_ms
-
-        def credentials() -> Any:  # noqa: ANN401 - the driver's type is in its stubs only
-            return {"token": token, "expires_at": datetime.fromtimestamp(expires / 1000, UTC) if expires else None}
-
-        return GCSStore(
-            bucket, config=config, client_options=options, retry_config=RETRIES, credential_provider=credentials
-        )
-    if account := properties.get("gcs.service-account-key"):
+    found = access.properties
+    host = found.get("gcs.service.host")
+    url = (host or "https://storage.googleapis.com").rstrip("/")
+    config: Any = {"base_url": url, "skip_signature": False}
+    options: dict[str, Any] = {
+        "client_options": client_options(access.network, Endpoint(url, chosen=host is not None)),
+        "retry_config": RETRIES,
+    }
+    if token := found.get("gcs.oauth2.token"):
+        expires = datetime.fromtimestamp(access.expires_ms / 1000, UTC) if access.expires_ms else None
+        options["credential_provider"] = lambda: {"token": token, "expires_at": expires}
+    elif account := found.get("gcs.service-account-key"):
         config["service_account_key"] = account
-    elif properties.get("gcs.anonymous") == _TRUE:
+    elif found.get("gcs.anonymous") == _TRUE:
         config["skip_signature"] = True
-    elif properties.get(_IDENTITY) != access.kind:
+    elif found.get(_IDENTITY) != "gs":
         raise LocationError(_without_credentials("gcs.oauth2.token or gcs.service-account-key"))
-    return GCSStore(bucket, config=config, client_options=options, retry_config=RETRIES)
+    return GCSStore(bucket, config=config, **options)
 
 
 def _azure(access: FileAccess, bucket: str, named: str | None) -> "ObjectStore":
     from obstore.store import AzureStore  # noqa: PLC0415 - as above
 
-    properties = access.properties
-
-    account = properties.get("adls.account-name") or named
+    found = access.properties
+    account = found.get("adls.account-name") or named
     if account is None:
         raise LocationError("The location names no storage account. Set adls.account-name in the catalog.")
     if named is not None and named != account:
         raise LocationError(f"The location is in the storage account {named}, not in the catalog's account {account}.")
-    host = properties.get("adls.account-host")
-    config: Any = {"account_name": account}
-    if host:
-        config["endpoint"] = host if "://" in host else f"https://{host}"
-    sas = properties.get(f"adls.sas-token.{account}.dfs.core.windows.net") or properties.get(
-        f"adls.sas-token.{account}", properties.get("adls.sas-token")
-    )
-    if secret := properties.get("adls.account-key"):
-        config["account_key"] = secret
-    elif sas:
-        config["sas_key"] = sas
-    elif secret := properties.get("adls.client-secret"):
-        config["client_secret"] = secret
-        config["client_id"] = properties.get("adls.client-id", "")
-        config["tenant_id"] = properties.get("adls.tenant-id", "")
-    elif properties.get(_IDENTITY) != access.kind:
-        raise LocationError(_without_credentials("adls.account-key, adls.sas-token or adls.client-secret"))
-    url = config.get("endpoint") or f"https://{account}.blob.core.windows.net"
+    host = found.get("adls.account-host")
+    url = (host or f"https://{account}.blob.core.windows.net").rstrip("/")
+    config: Any = {
+        "account_name": account,
+        "endpoint": url,
+        "skip_signature": False,
+        **_azure_credential(found, account),
+    }
     options = client_options(access.network, Endpoint(url, chosen=host is not None))
     return AzureStore(bucket, config=config, client_options=options, retry_config=RETRIES)
+
+
+def _azure_credential(found: Mapping[str, str], account: str) -> dict[str, str]:
+    """The credential and its type: else the driver could prefer one of the server's own environment."""
+    names = (f"adls.sas-token.{account}.dfs.core.windows.net", f"adls.sas-token.{account}", "adls.sas-token")
+    signature = next((found[name] for name in names if name in found), None)
+    if key := found.get("adls.account-key"):
+        return {"account_key": key, "credential_type": "access_key"}
+    if signature:
+        return {"sas_key": signature, "credential_type": "sas_token"}
+    if secret := found.get("adls.client-secret"):
+        return {
+            "client_secret": secret,
+            "client_id": found.get("adls.client-id", ""),
+            "tenant_id": found.get("adls.tenant-id", ""),
+            "authority_host": "https://login.microsoftonline.com",
+            "credential_type": "client_secret",
+        }
+    if found.get(_IDENTITY) == "azure":
+        return {}
+    raise LocationError(_without_credentials("adls.account-key, adls.sas-token or adls.client-secret"))
 
 
 def _without_credentials(names: str) -> str:
