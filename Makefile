@@ -19,9 +19,10 @@ test-all: $(VENV)/.dev ## the same with every combination of the matrices, and a
 	sh tests/install-servers.sh
 	$(PYTEST) --all
 
-test-rest: $(VENV)/.dev ## what test-all adds to test
+PART ?= 0/1
+test-rest: $(VENV)/.dev ## what test-all adds to test, or part K of N of it: PART=K/N
 	sh tests/install-servers.sh
-	$(PYTEST) --rest
+	$(PYTEST) --rest --part $(PART)
 
 lint: $(VENV)/.dev ## style, types, layers, language
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ differs little.
 Searches: a test that Hypothesis runs, or that is marked with `pytest.mark.search`, tries many generated examples;
 `examples` decides how many.
 
-`--all` runs everything, `--rest` what is left of that once `make test` has run.
+`--all` runs everything, `--rest` what is left of that once `make test` has run; `--part 1/2` the second half of it.
 """
 
 import zlib
@@ -28,6 +28,7 @@ _whole: list[bool] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run every combination of the matrices, and whole searches")
     parser.addoption("--rest", action="store_true", help="run only what --all adds")
+    parser.addoption("--part", default="0/1", help="of what --rest runs, part K of N, counted from 0: K/N")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +64,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: set[pytest.Item] = {item for named in groups.items() for item in _left_out(*named)}
     if config.getoption("--rest"):
         searches = {item for item in items for name in ("search", "hypothesis") if item.get_closest_marker(name)}
-        added = searches.union(left_out)
+        part, parts = map(int, str(config.getoption("--part")).split("/"))
+        added = {one for one in searches | left_out if zlib.crc32(one.nodeid.encode()) % parts == part}
         out = [item for item in items if item not in added]
     else:
         out = [item for item in items if item in left_out]
