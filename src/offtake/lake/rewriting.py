@@ -19,7 +19,7 @@ from pyiceberg.table.update.snapshot import _SnapshotProducer
 from offtake.lake import parts, reading, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.file_metadata import FileMetadata
-from offtake.lake.lineage import Manifests
+from offtake.lake.manifests import Manifests
 from offtake.lake.parsing.conform import cast_to_schema
 from offtake.lake.parsing.kinds import Path
 from offtake.lake.parsing.numbers import arrays_at

@@ -21,7 +21,8 @@ from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import file_metadata, lineage, metadata_errors, table_schemas
 from offtake.lake.catalog import Lake
 from offtake.lake.file_metadata import FileMetadata
-from offtake.lake.lineage import Manifests, RowOrigin
+from offtake.lake.lineage import RowOrigin
+from offtake.lake.manifests import Manifests
 from offtake.lake.parts import TableSchema
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
