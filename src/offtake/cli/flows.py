@@ -1,16 +1,18 @@
 """The commands `offtake flow …`."""
 
+import time
 from typing import Annotated
 
 import typer
 
 from offtake.cli import output
+from offtake.cli.connecting import ToServer, connected
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
-from offtake.contract import listing
-from offtake.contract.entities import ENABLED
-from offtake.flows import adhoc, flow_documents, flow_ends, flows, queries
+from offtake.client.names import FLOW
+from offtake.client.server import Server
+from offtake.documents import Json
+from offtake.flows import adhoc
 from offtake.flows.adhoc import AdhocDestination
-from offtake.store.tables import Flow
 
 EndingWithin = Annotated[
     float | None,
@@ -21,40 +23,48 @@ EndingWithin = Annotated[
 
 
 def list_(
-    ending_within: EndingWithin = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+    ending_within: EndingWithin = None,
+    server: ToServer = None,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
 ) -> None:
     """List flows, the most recently changed first; in parentheses, the number of consecutive failed runs."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        now_ms = backend.clock.now_ms()
-        if ending_within is None:
-            found = queries.flows(session, caller, listing.first_thousand()).rows
-        else:
-            in_sandbox = Flow.sandbox_id == caller.sandbox_id
-            found = flow_ends.find_ending(session, now_ms // 1000, ending_within, in_sandbox)
-        documents = flow_documents.render_all(session, found, caller, now_ms) if json else []
+    with connected(server, data_dir, sandbox) as to:
+        found = list(to.get_all(FLOW.path, most=1000) if ending_within is None else _ending(to, ending_within))
     if json:
-        output.as_json(documents)
+        output.as_json(found)
         return
     empty = "No flows yet." if ending_within is None else f"No flow ends within {ending_within:g} days."
     output.table(
-        ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN", "FLOW ENDS"),
-        [_row(row, now_ms // 1000) for row in found],
-        empty,
+        ("ID", "NAME", "STATE", "LAST RUN", "ENDED", "NEXT RUN", "FLOW ENDS"), [_row(one) for one in found], empty
     )
 
 
-def _row(row: Flow, now: int) -> tuple[object, ...]:
-    """A row of the table."""
-    following = flow_ends.next_run(row, now)
-    ended = "ended" if row.state == ENABLED else f"{row.state}, ended"
+def _ending(server: Server, days: float) -> list[Json]:
+    """The flows that end within so many days, the earliest first. An end does not affect one-time flows."""
+    now = time.time()
+    bounds = (f"scheduleParams.endTime>{int(now)}", f"scheduleParams.endTime<={round(now + days * 86_400)}")
+    query = [("property", one) for one in bounds]
+    found = [one for one in server.get_all(FLOW.path, query) if one["scheduleParams"].get("timeUnit") != "once"]
+    return sorted(found, key=lambda one: one["scheduleParams"]["endTime"])
+
+
+def _row(flow: Json) -> tuple[object, ...]:
+    """A row of the table. Servers of the vendor send no `extensions`."""
+    more, last = flow.get("extensions", {}), flow.get("lastRunDetails", {})
+    failures, state = more.get("consecutiveFailures"), flow["state"]
+    ended = "ended" if state == "enabled" else f"{state}, ended"
+    end = flow.get("scheduleParams", {}).get("endTime")
+    defaulted = " (filled in by default)" if more.get("endTimeDefaulted") else ""
     return (
-        row.id,
-        row.name,
-        ended if flow_ends.is_over(row, now) else row.state,
-        f"{row.last_run_state} ({row.failures})" if row.failures else row.last_run_state,
-        output.instant(row.last_run_completed_at),
-        output.instant(following * 1000 if following else None),
-        flow_ends.describe_end(flows.stored_schedule(row)),
+        flow["id"],
+        flow["name"],
+        ended if more.get("ended") else state,
+        f"{last.get('state')} ({failures})" if failures else last.get("state"),
+        output.instant(last.get("completedAtUTC")),
+        output.instant(more.get("nextRunAt")),
+        output.instant(end * 1000) + defaulted if end else "",
     )
 
 

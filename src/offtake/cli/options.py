@@ -41,14 +41,14 @@ def settings_at(data_dir: Path | None) -> Settings:
 @contextmanager
 def operating(data_dir: Path | None, sandbox: str | None = None) -> Iterator[tuple[Backend, Caller]]:
     """Open the deployment directly, with every permission in one sandbox; a server may be running."""
-    with _open(data_dir) as backend:
+    with opened(data_dir) as backend:
         yield backend, access.operator_caller(backend.database, sandbox)
 
 
 @contextmanager
 def administering(data_dir: Path | None) -> Iterator[tuple[Backend, Caller]]:
     """Open the deployment directly, for the organisation's clients, roles and sandboxes; a server may be running."""
-    with _open(data_dir) as backend:
+    with opened(data_dir) as backend:
         yield backend, access.organisation_operator(backend.database)
 
 
@@ -62,7 +62,8 @@ def find_flow(session: Session, caller: Caller, flow: str) -> Flow:
 
 
 @contextmanager
-def _open(data_dir: Path | None) -> Iterator[Backend]:
+def opened(data_dir: Path | None) -> Iterator[Backend]:
+    """Open the deployment directly; a server may be running."""
     backend = open_backend(settings_at(data_dir), Clock())
     try:
         clients.create_organisation(backend.database, backend.clock)

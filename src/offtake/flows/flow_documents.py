@@ -28,4 +28,5 @@ def _extensions(row: Flow, now_ms: int) -> Json:
         "endTimeDefaulted": flows.stored_schedule(row).end_defaulted,
         "ended": flow_ends.is_over(row, now_ms // 1000),
         "nextRunAt": None if following is None else following * 1000,
+        "consecutiveFailures": row.failures,
     }

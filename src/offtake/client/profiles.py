@@ -1,0 +1,166 @@
+"""Profiles: the servers that a user works with, in `~/.config/offtake/config.toml`.
+
+default = "production"
+
+[profiles.production]
+server = "https://offtake.example.org"
+client_id = "…"
+client_secret = "env:OFFTAKE_PRODUCTION_SECRET"
+organisation = "…@AdobeOrg"
+sandbox = "prod"
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from offtake.errors import OfftakeError
+
+TOKEN_PATH: Final = "/ims/token/v3"  # noqa: S105 - a path
+ADMIN_FILE: Final = "admin.json"
+SERVER_VARIABLE: Final = "OFFTAKE_SERVER"
+_VARIABLES: Final = {
+    "client_id": "OFFTAKE_CLIENT_ID",
+    "client_secret": "OFFTAKE_CLIENT_SECRET",
+    "organisation": "OFFTAKE_ORGANISATION",
+    "sandbox": "OFFTAKE_SANDBOX",
+    "token_url": "OFFTAKE_TOKEN_URL",
+}
+_KEYS: Final = ("server", *_VARIABLES, "scope", "ca_file")
+_REQUIRED: Final = ("client_id", "client_secret", "organisation")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A server and the identity to use there. `server`: its URL; `scope`: of tokens; `ca_file`: trusted in addition."""
+
+    server: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    organisation: str
+    sandbox: str | None = None
+    token_url: str = ""
+    scope: str = "openid"
+    ca_file: str | None = None
+
+
+def config_file() -> Path:
+    """The file of profiles: below `XDG_CONFIG_HOME`, else below `~/.config`."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "offtake" / "config.toml"
+
+
+def find_profile(server: str, data_dir: Path) -> Profile:
+    """The profile for a server, given by its URL or by the name of a profile.
+
+    A URL's identity comes from the environment (`OFFTAKE_CLIENT_ID` and others), else from the profile with this URL,
+    else from `admin.json` in `data_dir`. Raises `OfftakeError`, which names what is missing and where it can be set.
+    """
+    known = _read_profiles(config_file())
+    if "://" in server:
+        found = _of_url(server, known, data_dir)
+    elif server in known:
+        found = known[server] | _from_environment()
+    else:
+        near = get_close_matches(server, known, 1)
+        hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(known) or 'none'}."
+        raise OfftakeError(f"{config_file()} has no profile {server}.{hint}")
+    return _checked(found, server)
+
+
+def default_server() -> str | None:
+    """The server of commands that name none: `OFFTAKE_SERVER`, else the default profile's name; None for none."""
+    return os.environ.get(SERVER_VARIABLE) or _read_toml(config_file()).get("default")
+
+
+def _of_url(server: str, known: Mapping[str, dict[str, str]], data_dir: Path) -> dict[str, str]:
+    url = server.rstrip("/")
+    same = (one for one in known.values() if one.get("server", "").rstrip("/") == url)
+    found = next(same, None) or _of_admin_file(data_dir / ADMIN_FILE, url)
+    return found | {"server": url} | _from_environment()
+
+
+def _of_admin_file(file: Path, url: str) -> dict[str, str]:
+    """The identity of a deployment's first client, if the file is of the server with that URL."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict) or found.get("origin") != url:
+        return {}
+    names = {"client_id": "client_id", "client_secret": "client_secret", "organisation": "org_id", "sandbox": "sandbox"}
+    return {name: str(found[key]) for name, key in names.items() if found.get(key)}
+
+
+def _from_environment() -> dict[str, str]:
+    return {name: value for name, variable in _VARIABLES.items() if (value := os.environ.get(variable))}
+
+
+def _read_profiles(file: Path) -> dict[str, dict[str, str]]:
+    sections = _read_toml(file).get("profiles", {})
+    if not isinstance(sections, dict):
+        raise OfftakeError(f"{file}: profiles must be tables, such as [profiles.production].")
+    return {name: _read_section(file, name, section) for name, section in sections.items()}
+
+
+def _read_section(file: Path, name: str, section: object) -> dict[str, str]:
+    if not isinstance(section, dict):
+        raise OfftakeError(f"{file}: profile {name} must be a table: [profiles.{name}].")
+    for key, value in section.items():
+        if key not in _KEYS:
+            near = get_close_matches(key, _KEYS, 1)
+            hint = f"; did you mean {near[0]}?" if near else f". Allowed: {', '.join(_KEYS)}."
+            raise OfftakeError(f"{file}: profile {name} has the unknown key {key}{hint}")
+        if not isinstance(value, str):
+            raise OfftakeError(f"{file}: {key} of profile {name} must be text in quotes.")
+    return section
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            return tomllib.load(opened)
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise OfftakeError(f"{file} is not valid TOML: {error}.") from None
+
+
+def _checked(found: Mapping[str, str], server: str) -> Profile:
+    url = found.get("server", "").rstrip("/")
+    split = urlsplit(url)
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise OfftakeError(f"The server {url or server} is not a URL that starts with http:// or https://.")
+    missing = [name for name in _REQUIRED if not found.get(name)]
+    if missing:
+        variables = ", ".join(_VARIABLES[name] for name in missing)
+        raise OfftakeError(
+            f"{', '.join(missing)} for server {url} is missing. Set {variables} in the environment, or add a profile "
+            f"to {config_file()}."
+        )
+    profile = Profile(**{name: value for name, value in found.items() if value})
+    token_url = profile.token_url or f"{url}{TOKEN_PATH}"
+    return replace(profile, server=url, token_url=token_url, client_secret=resolve_secret(profile.client_secret))
+
+
+def resolve_secret(reference: str) -> str:
+    """The secret itself, for `env:VARIABLE` and `file:PATH`; other text is the secret. Raises `OfftakeError`."""
+    kind, mark, rest = reference.partition(":")
+    if kind == "env" and mark:
+        value = os.environ.get(rest)
+        if not value:
+            raise OfftakeError(f"The environment variable {rest}, which should hold a secret, is not set.")
+        return value
+    if kind == "file" and mark:
+        try:
+            return Path(rest).expanduser().read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise OfftakeError(f"The secret's file {rest} cannot be read: {reason}.") from None
+    return reference

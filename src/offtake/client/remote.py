@@ -1,0 +1,125 @@
+"""A server over the network, with tokens of OAuth client credentials."""
+
+import logging
+import ssl
+import time
+from typing import Any, Final
+
+import httpx2
+
+from offtake.client import token_cache
+from offtake.client.problems import error_of
+from offtake.client.profiles import Profile
+from offtake.client.token_cache import Token
+from offtake.client.transport import Answer, NotAContractServerError, Request
+from offtake.errors import OfftakeError
+
+_TIMEOUT: Final = httpx2.Timeout(120, connect=10)
+_TOKEN_REFUSED: Final = 401
+_BUSY: Final = 503
+_TRIES: Final = 3
+_PAUSE_SECONDS: Final = 2.0
+_DEFAULT_LIFETIME: Final = 3600
+_IN_SANDBOX: Final = "x-sandbox-name"
+
+for _name in ("httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Remote:
+    """Sends requests to a server. A token that the server refuses is replaced once."""
+
+    def __init__(self, profile: Profile, sandbox: str | None = None) -> None:
+        """`sandbox`: instead of the profile's. Raises `OfftakeError` when the profile's CA file cannot be read."""
+        self._profile = profile
+        self._sandbox = sandbox or profile.sandbox
+        self._token = token_cache.cached(profile)
+        self._http = httpx2.Client(timeout=_TIMEOUT, verify=_trust(profile), follow_redirects=False)
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self._profile.server
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, request: Request) -> Answer:
+        """Send a request; one that the server is too busy for is sent again. Raises `OfftakeError`."""
+        answer = self._send(request)
+        if answer.status == _TOKEN_REFUSED:
+            token_cache.forget(self._profile)
+            self._token = None
+            answer = self._send(request)
+        return answer
+
+    def _send(self, request: Request) -> Answer:
+        headers = {**self._identity(), **request.headers}
+        for attempt in range(1, _TRIES + 1):
+            answer = self._exchange(
+                request.method,
+                f"{self._profile.server}{request.path}",
+                params=list(request.query),
+                content=request.content,
+                headers=headers,
+            )
+            if answer.status != _BUSY or attempt == _TRIES:
+                break
+            time.sleep(_PAUSE_SECONDS)
+        return answer
+
+    def _identity(self) -> dict[str, str]:
+        if self._token is None or not self._token.is_usable:
+            self._token = self._fetch_token()
+        profile = self._profile
+        sandbox = {_IN_SANDBOX: self._sandbox} if self._sandbox else {}
+        return {
+            "authorization": f"Bearer {self._token.text}",
+            "x-api-key": profile.client_id,
+            "x-gw-ims-org-id": profile.organisation,
+            **sandbox,
+        }
+
+    def _fetch_token(self) -> Token:
+        profile = self._profile
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": profile.client_id,
+            "client_secret": profile.client_secret,
+            "scope": profile.scope,
+        }
+        asked = time.time()
+        answer = self._exchange("POST", profile.token_url, data=form)
+        if answer.is_error:
+            raise error_of(Request("POST", profile.token_url), answer)
+        found = answer.json()
+        text = found.get("access_token") if isinstance(found, dict) else None
+        if not isinstance(text, str):
+            raise NotAContractServerError
+        lifetime = found.get("expires_in", _DEFAULT_LIFETIME)
+        token = Token(text, asked + (lifetime if isinstance(lifetime, int) else _DEFAULT_LIFETIME))
+        token_cache.keep(profile, token)
+        return token
+
+    def _exchange(self, method: str, url: str, **options: Any) -> Answer:  # noqa: ANN401 - the driver's options
+        try:
+            found = self._http.request(method, url, **options)
+        except httpx2.TimeoutException:
+            raise OfftakeError(f"The server {self.server} did not answer in time.") from None
+        except httpx2.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise OfftakeError(f"The server {self.server} cannot be reached: {reason}.") from None
+        except httpx2.InvalidURL:
+            raise OfftakeError(f"{url} is not a valid URL.") from None
+        return Answer(found.status_code, dict(found.headers), found.content)
+
+
+def _trust(profile: Profile) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if profile.ca_file:
+        try:
+            context.load_verify_locations(profile.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise OfftakeError(f"ca_file {profile.ca_file} cannot be read: {error.strerror or error}.") from None
+    return context

@@ -1,0 +1,69 @@
+"""How requests reach a server: over the network, or in the same process."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from offtake.errors import OfftakeError
+
+JSON: Final = "application/json"
+JSON_PATCH: Final = "application/json-patch+json"
+
+Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. `path`: from the server's root; `sandbox`: whether it is about the content of a sandbox."""
+
+    method: str
+    path: str
+    query: Query = ()
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A server's answer; the names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the request failed."""
+        return self.status >= 400  # noqa: PLR2004 - HTTP's first status of an error
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever JSON can hold
+        """The parsed body. Raises `NotAContractServerError`."""
+        try:
+            return json.loads(self.content)
+        except ValueError:
+            raise NotAContractServerError from None
+
+
+class NotAContractServerError(OfftakeError):
+    """The address answers, but not as a server of the contract."""
+
+    def __init__(self) -> None:
+        super().__init__("The server does not answer as one of the Flow Service contract does. Check its URL.")
+
+
+class Transport(Protocol):
+    """Sends requests with the caller's identity; raises `OfftakeError` when the server cannot be reached."""
+
+    @property
+    def server(self) -> str:
+        """The server, for messages: its URL or its data directory."""
+        ...
+
+    def send(self, request: Request) -> Answer:
+        """Send one request and return the answer, whatever its status."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
