@@ -17,6 +17,10 @@ class OfftakeError(Exception):
     """A failure that a user or operator can act on; the text is one or two sentences, without secrets."""
 
 
+class NoDeploymentError(OfftakeError):
+    """The data directory or the database has no deployment of Offtake; nothing was written."""
+
+
 @dataclass(frozen=True)
 class FieldProblem:
     """One problem of one field of a request; `path` is a JSON pointer such as `/params/bucketName`."""

@@ -8,12 +8,16 @@ import pytest
 
 from offtake.catalog import batches
 from offtake.catalog.file_options import canonical, content_hash, parse_options
-from offtake.cli import file_options as command
+from offtake.cli import file_options, local_import
 from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
 from offtake.lake.parsing.options import CsvOptions, ParseOptions
 
 CSV = [Path("a.csv.gz")]
+
+
+def of_command(given: dict[str, Any], files: list[Path]) -> ParseOptions:
+    return local_import.parse(file_options.check(given, files))
 
 
 def of_api(**given: Any) -> ParseOptions:
@@ -44,12 +48,12 @@ def of_api(**given: Any) -> ParseOptions:
 def test_both_ways_in_have_the_same_options(given: dict[str, Any], options: CsvOptions) -> None:
     expected = ParseOptions(csv=options)
     assert of_api(**given) == expected
-    assert command.parse(given, CSV) == expected
+    assert of_command(given, CSV) == expected
 
 
 def test_types_and_nanoseconds_are_options_of_every_file() -> None:
     types = {"zip": "string", "at": "timestamptz"}
-    found = command.parse({"columnTypes": types, "nanoseconds": "Truncate"}, [Path("a.parquet")])
+    found = of_command({"columnTypes": types, "nanoseconds": "Truncate"}, [Path("a.parquet")])
     assert found.types == {"zip": pa.string(), "at": pa.timestamp("us", "UTC")}
     assert found.nanoseconds == "truncate"
     assert of_api(columnTypes=types, nanoseconds="truncate") == found
@@ -76,7 +80,7 @@ def test_types_and_nanoseconds_are_options_of_every_file() -> None:
 )
 def test_a_bad_option_is_refused_by_its_name(given: dict[str, Any], option: str, why: str) -> None:
     with pytest.raises(OfftakeError) as refused:
-        command.parse(given, CSV)
+        of_command(given, CSV)
     assert option in str(refused.value)
     assert why in str(refused.value)
     with pytest.raises(Problem) as problem:
@@ -88,8 +92,8 @@ def test_a_bad_option_is_refused_by_its_name(given: dict[str, Any], option: str,
 def test_options_of_csv_are_refused_where_no_file_is_csv(name: str) -> None:
     value = "utf-8" if name == "charset" else "|"
     with pytest.raises(OfftakeError, match="is for CSV files only"):
-        command.parse({name: value}, [Path("a.parquet"), Path("b.json")])
-    command.parse({name: value}, [Path("a.parquet"), Path("b.tsv")])
+        of_command({name: value}, [Path("a.parquet"), Path("b.json")])
+    of_command({name: value}, [Path("a.parquet"), Path("b.tsv")])
 
 
 def test_the_hash_of_content_is_of_bytes_and_options_and_of_nothing_else() -> None:

@@ -14,8 +14,8 @@ from tests.local_parsers import LocalParsers
 @pytest.fixture
 def offtake(deployed: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Offtake:
     """The command, on the deployment's data directory and by its clock: exit code, what it says and complains of."""
-    monkeypatch.setattr("offtake.cli.options.Clock", lambda: deployed.clock)
-    monkeypatch.setattr("offtake.cli.options.open_backend", partial(open_backend, parsers_of=LocalParsers.of))
+    monkeypatch.setattr("offtake.cli.local.Clock", lambda: deployed.clock)
+    monkeypatch.setattr("offtake.cli.local.open_backend", partial(open_backend, parsers_of=LocalParsers.of))
 
     def run(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()

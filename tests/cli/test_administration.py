@@ -14,6 +14,7 @@ from offtake.cli.main import main
 from offtake.engines.local import LocalEngine
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
+from tests.sqlite import put_migrated_store
 
 SFTP = "36965a81-b1c6-401b-99f8-22508f1e6a26"
 README = Path(__file__).parents[2] / "README.md"
@@ -50,6 +51,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    put_migrated_store(tmp_path / "data" / "offtake.db")
     return Terminal(tmp_path / "data", capsys)
 
 
@@ -155,15 +157,15 @@ def test_roles_that_the_upgrade_affects_are_listed_and_fixed(terminal: Terminal,
         ("role update Administrators --add burn", "burn"),
         ("role update nope --add view-datasets", "nope"),
         ("client create x --role nope", "nope"),
-        ("client rotate nope", "client nope does not exist"),
-        ("client revoke nope", "client nope does not exist"),
+        ("client rotate nope", "No client has the id or the name nope"),
+        ("client revoke nope", "No client has the id or the name nope"),
         ("role create x --permission burn", "burn"),
         ("role create x --permission * --sandbox nope", "nope"),
         ("role create Administrators --permission *", "already"),
         ("role show nope", "nope"),
         ("role grant nope unknown", "nope"),
-        ("role grant Administrators unknown", "Client unknown does not exist"),
-        ("role revoke Administrators unknown", "Client unknown does not exist"),
+        ("role grant Administrators unknown", "No client has the id or the name unknown"),
+        ("role revoke Administrators unknown", "No client has the id or the name unknown"),
         ("role delete nope", "nope"),
         ("sandbox create prod", "already"),
         ("sandbox create No", "/name"),
@@ -237,7 +239,7 @@ def test_the_list_of_the_audit_log_names_what_was_changed(terminal: Terminal, se
     patch = {"op": "replace", "path": "/auth/params", "value": params | {"hostKeyFingerprint": None}}
     served.patch(f"/connections/{base}", [patch])
     listed = terminal.says("audit", "list", "--resource", base, "--action", "update").splitlines()
-    assert listed[1].rstrip().endswith(f"  auth.params.hostKeyFingerprint: SHA256:{43 * 'A'} → none")
+    assert listed[1].rstrip().endswith(f"\tauth.params.hostKeyFingerprint: SHA256:{43 * 'A'} → none")
     terminal.says("role", "create", "lookers", "--permission", "view-destinations")
     terminal.says("client", "create", "partner", "--role", "lookers")
     client = terminal.json("client", "list")[0]["id"]

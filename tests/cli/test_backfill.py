@@ -93,7 +93,7 @@ def test_a_backfill_that_cannot_be_made_names_the_option_and_writes_nothing(
         ),
         (("--from", known[2], "--to", "now"), f"There is no snapshot of dataset events ({dataset}) after {known[2]}"),
         (("--from", "start", "--to", "now", "--dataset", "others"), f"does not export dataset(s) {other}"),
-        (("--from", "start", "--to", "now", "--dataset", "nope"), "--dataset: dataset nope does not exist"),
+        (("--from", "start", "--to", "now", "--dataset", "nope"), "No dataset has the id or the name nope"),
     ):
         code, out, err = offtake("flow", "backfill", elsewhere if not arguments else flow, *arguments)
         assert (code, out) == (1, ""), arguments

@@ -8,6 +8,7 @@ from offtake.engines.local import LocalEngine
 from tests.deployment import WITH_MANIFEST, deployment, rows
 from tests.fake_clock import FakeClock
 from tests.servers import free_port
+from tests.sqlite import put_migrated_store
 
 
 @pytest.fixture
@@ -17,6 +18,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def where(tmp_path: Path) -> tuple[str, str]:
+    """The option that names a deployment without content."""
+    put_migrated_store(tmp_path / "data" / "offtake.db")
+    return "--data-dir", str(tmp_path / "data")
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = main(list(arguments))
     printed = capsys.readouterr()
@@ -24,9 +32,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def test_a_dataset_is_imported_listed_shown_and_previewed(
-    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+    where: tuple[str, str], file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    where = ("--data-dir", str(tmp_path / "data"))
     assert "2 rows into new dataset towns" in run(capsys, "dataset", "import", "towns", str(file), *where)[1]
     again = json.loads(run(capsys, "dataset", "import", "towns", str(file), "--again", *where, "--json")[1])
     assert (again["created"], again["batch"]["rows"]) == (False, 2)
@@ -34,8 +41,12 @@ def test_a_dataset_is_imported_listed_shown_and_previewed(
     assert listed["name"] == "towns"
     shown = json.loads(run(capsys, "dataset", "show", "towns", *where, "--json")[1])
     assert (shown["rows"], len(shown["snapshots"])) == (4, 2)
-    previewed = json.loads(run(capsys, "dataset", "preview", listed["id"], "--rows", "3", *where, "--json")[1])
-    assert previewed == [{"id": 1, "city": "Bern"}, {"id": 2, "city": "Graz"}, {"id": 1, "city": "Bern"}]
+    previewed = run(capsys, "dataset", "preview", listed["id"], "--rows", "3", *where, "--json")[1]
+    assert [json.loads(line) for line in previewed.splitlines()] == [
+        {"id": 1, "city": "Bern"},
+        {"id": 2, "city": "Graz"},
+        {"id": 1, "city": "Bern"},
+    ]
     for command in ("list", "show towns", "preview towns"):
         code, out, _ = run(capsys, "dataset", *command.split(), *where)
         assert code == 0
@@ -72,13 +83,14 @@ def test_a_flow_is_run_and_its_run_followed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("dataset show nope", "Dataset nope does not exist"),
-        ("dataset preview nope", "Dataset nope does not exist"),
+        ("dataset show nope", "No dataset has the id or the name nope"),
+        ("dataset preview nope", "No dataset has the id or the name nope"),
         ("dataset import towns /nowhere.csv", "/nowhere.csv is not a file"),
         ("dataset import towns", "Missing argument"),
         ("dataset frobnicate", "No such command"),
         ("dataset", "Missing command"),
         ("flow run nope", "No flow has the id or the name nope"),
+        ("flow run towns --server https://offtake.example", "not both"),
         ("run show 00000000-0000-0000-0000-000000000000", "not found"),
         ("run watch nope", "not found"),
         ("dataset preview towns --rows 0", "--rows"),
@@ -86,9 +98,9 @@ def test_a_flow_is_run_and_its_run_followed(
     ],
 )
 def test_a_mistake_is_one_line_and_a_non_zero_exit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, said: str
+    where: tuple[str, str], capsys: pytest.CaptureFixture[str], arguments: str, said: str
 ) -> None:
-    tail = ["--data-dir", str(tmp_path / "data")] if len(arguments.split()) > 1 else []
+    tail = where if len(arguments.split()) > 1 else []
     code, out, err = run(capsys, *arguments.split(), *tail)
     assert code != 0
     assert out == ""

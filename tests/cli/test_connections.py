@@ -56,4 +56,4 @@ def test_a_connection_that_does_not_work_says_why_and_fails(
 def test_a_connection_that_is_not_there(served: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(served, capsys, "test", "unknown")
     assert (code, out) == (1, "")
-    assert err == "offtake: No connection has the id or the name unknown; see: offtake connection list\n"
+    assert err == "offtake: No connection has the id or the name unknown. See: offtake connection list\n"

@@ -7,6 +7,7 @@ import pytest
 
 from offtake.cli.main import main
 from tests.deployment import Deployment, rows
+from tests.sqlite import put_migrated_store
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -16,6 +17,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def test_a_dataset_is_made_without_rows_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_migrated_store(tmp_path / "data" / "offtake.db")
     where = ("--data-dir", str(tmp_path / "data"))
     made = json.loads(run(capsys, "dataset", "create", "towns", "--description", "All", *where, "--json")[1])
     assert run(capsys, "dataset", "create", "towns", *where)[0] == 1
@@ -52,7 +54,7 @@ def test_labels_are_given_and_taken(deployed: Deployment, capsys: pytest.Capture
 
 def test_batches_are_listed_and_shown(deployed: Deployment, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     where = ("--data-dir", str(deployed.backend.settings.data_dir))
-    assert "No batches yet" in run(capsys, "batch", "list", *where)[1]
+    assert "No batches yet" in run(capsys, "batch", "list", *where)[2]
     dataset = deployed.import_rows("events", rows(0, 3))
     deployed.import_rows("towns", rows(0, 1))
     (tmp_path / "bad.json").write_text("{")

@@ -1,21 +1,86 @@
-"""How commands print tables."""
+"""How commands print tables, on a terminal and to a pipe."""
+
+import time
+from collections.abc import Iterator
 
 import pytest
 
 from offtake.cli import output
+from offtake.cli.output import Id, Instant
 
-ID = "9f5ab5a2-7d5e-4c83-a7ce-33efbd55fd0f"
+UUID = "9f5ab5a2-7d5e-4c83-a7ce-33efbd55fd0f"
+ULID = "01M8P9960JEF035R3BX755X5BQ"
+NOON = 1_772_366_400_000
+LONG = "a name of forty characters, which is long"
 
 
-def test_nothing_of_a_table_is_cut_however_narrow_the_terminal_is(
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in Zurich's time."""
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def _own_time() -> Iterator[None]:
+    yield
+    time.tzset()
+
+
+def test_a_pipe_gets_whole_values_and_a_row_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    output.table(("ID", "NAME", "STATE"), [(ID, "a name of forty characters, which is long", "enabled")] * 2, "None.")
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1:] == [f"{ID}  a name of forty characters, which is long  enabled"] * 2
+    rows = [(Id(UUID), LONG, Instant(NOON)), (Id(None), "two\nlines\tand a tab", None)]
+    output.table(("ID", "NAME", "AT"), rows, "None.")
+    assert capsys.readouterr().out.splitlines() == [
+        "ID\tNAME\tAT",
+        f"{UUID}\t{LONG}\t2026-03-01 12:00:00Z",
+        "\ttwo lines and a tab\t",
+    ]
 
 
+def test_a_pipe_gets_nothing_when_there_is_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(("ID",), [], "No flows yet.")
+    assert capsys.readouterr() == ("", "No flows yet.\n")
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("width", [40, 60, 100, 120])
+def test_a_terminal_gets_a_table_that_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [(Id(UUID), LONG, Instant(NOON, " (by default)")), (Id(ULID), "b", "")]
+    output.table(("ID", "NAME", "AT"), rows, "None.")
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    assert UUID[:8] in printed
+    assert UUID[:9] not in printed
+    assert ULID[:13] in printed
+    assert ("13:00 local" in printed) == (width >= 120)
+    assert "".join(printed.split()).count("aname") == 1
+
+
+@pytest.mark.usefixtures("terminal")
+def test_local_times_have_a_date_where_it_is_another_day(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    output.table(("AT",), [(Instant(NOON + 41_400_000),)], "None.")
+    assert "2026-03-01 23:30:00Z (03-02 00:30 local)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("terminal")
 def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("NAME",), [("[/b] [red]x[/red]",), (None,)], "None.")
     assert "[/b] [red]x[/red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("whole", "short"),
+    [(UUID, UUID[:8]), (ULID, ULID[:13]), ("65f0c2a1b4d3e2f1a0b9c8d7", "65f0c2a1"), ("partner@clients", None)],
+)
+def test_ids_that_people_chose_are_not_shortened(whole: str, short: str | None) -> None:
+    assert output.short_id(whole) == (short or whole)

@@ -37,7 +37,7 @@ def test_deliveries_are_proven_cancelled_repeated_and_delivered_again(
 ) -> None:
     settings = deployed.backend.settings
     monkeypatch.setenv("OFFTAKE_DATABASE_URL", str(settings.database_url))
-    monkeypatch.setattr("offtake.cli.options.Clock", lambda: deployed.clock)
+    monkeypatch.setattr("offtake.cli.local.Clock", lambda: deployed.clock)
 
     def offtake(*arguments: str) -> int:
         return main([*arguments, "--data-dir", str(settings.data_dir)])

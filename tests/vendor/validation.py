@@ -47,7 +47,8 @@ def check_response(response: httpx2.Response) -> None:
     """An httpx2 event hook: fails when the response is not as the vendor describes it."""
     request = response.request
     body = None
-    if response.headers.get("content-type", "").partition(";")[0].endswith("json") and response.read():
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    if kind.endswith("json") and kind != "application/x-ndjson" and response.read():
         body = json.loads(response.content)
     found = problems(request.method, request.url.path, response.status_code, body, projected=_projected(request))
     assert not found, "\n".join(["not as the vendor describes it:", *found])

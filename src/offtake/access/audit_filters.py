@@ -124,8 +124,9 @@ _EQUAL: Final[Mapping[str, Callable[[str], ColumnElement[bool]]]] = {
     "requestId": _equals(AuditEvent.request_id),
     "clientId": _equals(AuditEvent.client_id),
     "sandboxName": _equals(func.coalesce(AuditEvent.sandbox_name, "")),
+    "asset": about,
 }
-"""The condition for a value of each property; `clientId` and `sandboxName` are extensions."""
+"""The condition for a value of each property; `clientId`, `sandboxName` and `asset` are extensions."""
 
 
 def _in_time(operator: str, values: Sequence[str]) -> ColumnElement[bool]:

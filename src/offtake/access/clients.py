@@ -16,8 +16,8 @@ from offtake.access import audit, last_administrator, roles, web_sessions
 from offtake.clock import Clock
 from offtake.contract import problems
 from offtake.contract.caller import ALL, MANAGE_ACCESS, Caller, Kind
+from offtake.contract.problems import Problem
 from offtake.documents import Json
-from offtake.errors import OfftakeError
 from offtake.store.database import Database, advisory_lock
 from offtake.store.tables import Client, Organisation, Role, RoleSubject, Sandbox
 
@@ -148,16 +148,16 @@ def new_account(kind: Kind) -> str:
 def register(session: Session, caller: Caller, new: Registration, now_ms: int) -> tuple[Client, str | None]:
     """Create a client with roles; returns it and its secret (None for an external client).
 
-    Raises 1452 for a name that is empty, too long or unprintable, 1439 for an unknown role, and `OfftakeError` when
-    the id is taken or malformed.
+    Raises 1452 for a name that is empty, too long or unprintable and for a malformed id, 1439 for an unknown role, and
+    3409 when the id is taken.
     """
     caller.require_everywhere(MANAGE_ACCESS)
     if not 1 <= len(new.name) <= _LONGEST_NAME or not new.name.isprintable():
         raise problems.of_field("/name", f"must be 1 to {_LONGEST_NAME} printable characters")
     if new.client_id is not None and not _ID.fullmatch(new.client_id):
-        raise OfftakeError("A client's id is 1 to 128 letters, digits and the characters - _ . @ : / |.")
+        raise problems.of_field("/id", "must be 1 to 128 letters, digits and the characters - _ . @ : / |")
     if new.client_id is not None and session.get(Client, new.client_id) is not None:
-        raise OfftakeError(f"The client {new.client_id} already exists.")
+        raise Problem(problems.CONFLICT, f"The client {new.client_id} already exists.", "clients", new.client_id)
     granted = [roles.find_by_name(session, caller, name) for name in new.roles]
     client, secret = new_client(session, caller.org_id, new.name, new.kind, now_ms)
     client.id = new.client_id or client.id
@@ -195,7 +195,8 @@ def rotate(session: Session, caller: Caller, client_id: str, now_ms: int) -> str
     """Replace the client's secret; returns the new one. Tokens issued before stay valid until they expire."""
     client = _find(session, caller, client_id)
     if client.secret_hash is None:
-        raise OfftakeError(f"Client {client.id} signs in at the external issuer; it has no secret here.")
+        message = f"Client {client.id} signs in at the external issuer; it has no secret here."
+        raise Problem(problems.WRONG_ACTION, message, "clients", client.id)
     secret = new_secret()
     client.secret_hash, client.rotated_at = hash_secret(secret), now_ms
     audit.record(session, caller, now_ms, "rotate", ("clients", client.id), name=client.name)
@@ -236,7 +237,8 @@ def _find(session: Session, caller: Caller, client_id: str) -> Client:
     caller.require_everywhere(MANAGE_ACCESS)
     client = find(session, caller, client_id)
     if client is None:
-        raise OfftakeError(f"The client {client_id} does not exist, or is revoked; see: offtake client list")
+        message = f"The client {client_id[:200]} does not exist, or is revoked; see: offtake client list"
+        raise Problem(problems.NOT_FOUND, message, "clients", client_id)
     return client
 
 

@@ -1,6 +1,10 @@
 """The HTTP application."""
 
-from fastapi import FastAPI
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
 
 from offtake.access.sign_ins import SignIns
 from offtake.api import errors
@@ -18,56 +22,70 @@ from offtake.api.error_types import (
 )
 from offtake.api.openapi import schema
 from offtake.api.request_log import RequestLogMiddleware
-from offtake.api.routers import (
-    access_control,
-    adhoc,
-    audit,
-    blobs,
-    catalog,
-    connections,
-    data_access,
-    dataset_labels,
-    flows,
-    health,
-    ingestion,
-    landing_zone,
-    reference,
-    roles,
-    runs,
-    sandboxes,
-    sources,
-    specs,
-    targets,
-    tokens,
-)
 from offtake.deployment.backend import Backend
+
+_NO_PREFIX: Final = ("health", "reference", "tokens")
+_SERVICES: Final = (
+    (
+        FLOW_SERVICE,
+        ("specs", "connections", "sources", "targets", "flows", "flow_extensions", "runs", "run_extensions"),
+    ),
+    (ACTIVATION, ("adhoc",)),
+    (CATALOG, ("catalog",)),
+    (DATASETS, ("dataset_labels",)),
+    (INGESTION, ("ingestion",)),
+    (DATA_ACCESS, ("data_access",)),
+    (LANDING_ZONE, ("landing_zone",)),
+    ("", ("blobs",)),
+    (SANDBOXES, ("sandboxes",)),
+    (ACCESS_CONTROL, ("access_control", "roles", "clients")),
+    (AUDIT, ("audit",)),
+)
+"""The modules of routers by the prefix of their service, in the order of the API's document."""
+_RESOURCES: Final = {
+    "connectionSpecs": ("specs",),
+    "flowSpecs": ("specs",),
+    "connections": ("connections",),
+    "sourceConnections": ("sources",),
+    "targetConnections": ("targets",),
+    "flows": ("flows", "flow_extensions"),
+    "runs": ("runs", "run_extensions"),
+}
+"""The modules of each resource of Flow Service."""
 
 
 def create_app(backend: Backend) -> FastAPI:
     """Create the application that serves all of the contract's services; it starts no background work."""
+    app = create_empty_app(backend)
+    include(app, "", _NO_PREFIX)
+    for prefix, modules in _SERVICES:
+        include(app, prefix, modules)
+    schema.install(app)
+    return app
+
+
+def create_empty_app(backend: Backend, *, raises: bool = False) -> FastAPI:
+    """Create the application without routes; `include` adds them. `raises`: as in `errors.install`."""
     app = FastAPI(
         redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=schema.operation_id
     )
     app.state.backend = backend
     app.state.sign_ins = SignIns(backend.settings.sign_ins_per_minute)
-    errors.install(app, backend.settings.error_type_prefix)
-
+    errors.install(app, backend.settings.error_type_prefix, raises=raises)
     app.add_middleware(RequestLogMiddleware)
-    app.include_router(health.router)
-    app.include_router(reference.router)
-    app.include_router(tokens.router)
-    for resource in (specs, connections, sources, targets, flows, runs):
-        app.include_router(resource.router, prefix=FLOW_SERVICE)
-    app.include_router(adhoc.router, prefix=ACTIVATION)
-    app.include_router(catalog.router, prefix=CATALOG)
-    app.include_router(dataset_labels.router, prefix=DATASETS)
-    app.include_router(ingestion.router, prefix=INGESTION)
-    app.include_router(data_access.router, prefix=DATA_ACCESS)
-    app.include_router(landing_zone.router, prefix=LANDING_ZONE)
-    app.include_router(blobs.router)
-    app.include_router(sandboxes.router, prefix=SANDBOXES)
-    app.include_router(access_control.router, prefix=ACCESS_CONTROL)
-    app.include_router(roles.router, prefix=ACCESS_CONTROL)
-    app.include_router(audit.router, prefix=AUDIT)
-    schema.install(app)
     return app
+
+
+def modules_for(path: str) -> tuple[str, tuple[str, ...]]:
+    """The prefix and the modules of routers that a request for that path needs; none for an unknown one."""
+    if path.startswith(f"{FLOW_SERVICE}/"):
+        resource = path.removeprefix(f"{FLOW_SERVICE}/").partition("/")[0]
+        return FLOW_SERVICE, _RESOURCES.get(resource, ())
+    return next(((prefix, modules) for prefix, modules in _SERVICES if prefix and path.startswith(prefix)), ("", ()))
+
+
+def include(app: FastAPI, prefix: str, modules: Iterable[str]) -> None:
+    """Add the routes of modules below `offtake.api.routers`, which are imported now."""
+    for name in modules:
+        router: APIRouter = import_module(f"offtake.api.routers.{name}").router
+        app.include_router(router, prefix=prefix)

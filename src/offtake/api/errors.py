@@ -59,8 +59,11 @@ class AdhocError(OfftakeError):
     """A refusal of the ad-hoc service, whose clients read the key `message`."""
 
 
-def install(app: FastAPI, type_prefix: str) -> None:
-    """Register an exception handler for each kind of error; `type_prefix` begins the `type` of problem bodies."""
+def install(app: FastAPI, type_prefix: str, *, raises: bool = False) -> None:
+    """Register an exception handler for each kind of error; `type_prefix` begins the `type` of problem bodies.
+
+    `raises`: let errors of the disk and unexpected ones reach the caller of the application, in the same process.
+    """
 
     @app.exception_handler(GatewayError)
     def gateway(request: Request, error: GatewayError) -> JSONResponse:
@@ -93,7 +96,9 @@ def install(app: FastAPI, type_prefix: str) -> None:
         report = {"detailed-message": detail, "request-id": request.state.request_id}
         return _answer(request, error.status_code, body | {"report": report, "errorMessage": detail}, error.headers)
 
-    _install_storage(app, type_prefix)
+    _install_storage(app, type_prefix, raises=raises)
+    if raises:
+        return
 
     @app.exception_handler(MemoryError)
     @app.exception_handler(RuntimeError)
@@ -105,7 +110,7 @@ def install(app: FastAPI, type_prefix: str) -> None:
         return _unexpected(request, type_prefix, error)
 
 
-def _install_storage(app: FastAPI, type_prefix: str) -> None:
+def _install_storage(app: FastAPI, type_prefix: str, *, raises: bool) -> None:
     @app.exception_handler(StoreConflictError)
     def conflict(request: Request, error: StoreConflictError) -> JSONResponse:
         return _answer(request, 409, problem_body(request, type_prefix, Problem(problems.CONFLICT, str(error))))
@@ -124,6 +129,9 @@ def _install_storage(app: FastAPI, type_prefix: str) -> None:
     @app.exception_handler(StoreFullError)
     def full(request: Request, error: StoreFullError) -> JSONResponse:
         return _insufficient_storage(request, type_prefix, str(error))
+
+    if raises:
+        return
 
     @app.exception_handler(OSError)
     def disk(request: Request, error: OSError) -> JSONResponse:

@@ -49,6 +49,9 @@ class InputFormat(FileOptions):
 
     format: Annotated[Literal["json", "parquet", "csv"], BeforeValidator(_lower)]
     is_multi_line_json: bool = False
+    refuse_duplicates: bool | None = Field(
+        default=None, description="true: refuse files that were imported into the dataset before (an extension)."
+    )
 
 
 class Replacement(Body):

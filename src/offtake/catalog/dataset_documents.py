@@ -57,6 +57,14 @@ def get_document(session: Session, lake: Lake, caller: Caller, dataset_id: str, 
     return documents(session, lake, [row], catalog_query.read(session, SHAPE, projection))
 
 
+def describe_table(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> Json:
+    """The size, columns and snapshots of the dataset's table; raises 1439."""
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    row = datasets.get(session, caller, dataset_id)
+    found = table_description.describe(lake, TableName(row.table_name))
+    return {"id": row.id, "name": row.name, "evolves": row.evolves, **found.to_json()}
+
+
 def preview(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[Json]:
     """The first rows of a dataset, at most `most`, in the form of NDJSON exports."""
     return [json.loads(line) for line in preview_lines(session, lake, caller, dataset_id, most)]

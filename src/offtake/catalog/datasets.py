@@ -58,11 +58,22 @@ def _refuse_row_expiration(lake_house: object) -> object:
     return lake_house
 
 
-def _check_columns(columns: list[Json]) -> list[Json]:
+def _read_columns(declared: object) -> object:
+    """Columns as documents, also for texts such as `id:long:required`, and for an object with a schema."""
+    if not isinstance(declared, (dict, list)):
+        return declared
     try:
-        return column_types.documents(column_types.parse_schema({"columns": columns}))
+        if isinstance(declared, dict):
+            return column_types.documents(column_types.parse_schema(declared))
+        read = [_column_document(one) if isinstance(one, str) else one for one in declared]
+        return column_types.documents(column_types.parse_schema({"columns": read}))
     except column_types.ColumnTypeError as error:
         raise ValueError(str(error)) from None
+
+
+def _column_document(text: str) -> Json:
+    column = column_types.split_column(text)
+    return {"name": column.name, "type": column.type, "required": column.required}
 
 
 Name = Annotated[str, AfterValidator(normalize_name)]
@@ -97,7 +108,7 @@ class Promise(Body):
     """The schema that consumers may rely on: the initial columns, and whether batches may add others."""
 
     evolves: StrictBool | None = None
-    columns: Annotated[list[Json], AfterValidator(_check_columns)] | None = None
+    columns: Annotated[list[Json], BeforeValidator(_read_columns)] | None = None
 
 
 class Extensions(Body):
@@ -269,15 +280,6 @@ def check_writable(row: Dataset) -> None:
         )
 
 
-def set_evolves(session: Session, caller: Caller, row: Dataset, now_ms: int, *, evolves: bool) -> None:
-    """Set whether batches may add columns to the dataset. The caller has locked `row`."""
-    caller.require(MANAGE_DATASETS)
-    check_writable(row)
-    change = {"extensions": {"offtake": {"evolves": evolves}}}
-    document = json_patch.merge(request_body_of(row), change)
-    _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
-
-
 def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, force: bool) -> DeletedDataset:
     """Delete the rows of the dataset, its batches and its labels; the caller removes the files afterwards.
 
@@ -360,7 +362,8 @@ def _change(session: Session, caller: Caller, row: Dataset, request: DatasetBody
     if promise.columns is not None and promise.columns != row.declared:
         path = "/extensions/offtake/columns"
         raise problems.of_field(path, "can be set only in the creation of a dataset; batches with evolve add columns")
-    if promise.evolves is not None:
+    if promise.evolves is not None and promise.evolves != row.evolves:
+        check_writable(row)
         row.evolves = promise.evolves
     for name, value in _columns(request).items():
         setattr(row, name, value)

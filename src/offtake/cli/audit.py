@@ -1,19 +1,25 @@
 """The commands `offtake audit …`."""
 
-import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 import typer
 
-from offtake.access import audit_changes, audit_events, audit_filters, audit_log
+from offtake.access import audit_changes
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, administering
+from offtake.cli.connecting import connected
+from offtake.cli.options import AsJson, DataDir, ToServer
+from offtake.client.server import AUDIT, Server
+from offtake.client.transport import NotAContractServerError
+from offtake.documents import Json
+from offtake.errors import OfftakeError
 
 _WIDEST: Final = 200
+_MOST: Final = 1000
 
 
-def list_(
+def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
     since: Annotated[
         str | None, typer.Option("--since", help="Only changes since this time, such as 2026-03-01.")
     ] = None,
@@ -25,34 +31,50 @@ def list_(
     ] = None,
     client: Annotated[str | None, typer.Option("--client", help="Only changes by this client id.")] = None,
     sandbox: Annotated[str | None, typer.Option("--sandbox", help="Only in this sandbox.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=audit_log.MOST, help="Maximum number of changes.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=_MOST, help="Maximum number of changes.")] = 100,
+    server: ToServer = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """List changes, the latest first."""
-    filters = {"action": action, "clientId": client, "sandboxName": sandbox}
-    query = audit_log.new_query([f"{name}=={value}" for name, value in filters.items() if value], None)
-    also = [audit_filters.about(resource)] if resource else []
+    given = {"action": action, "clientId": client, "sandboxName": sandbox, "asset": resource}
+    query = [("property", f"{name}=={value}") for name, value in given.items() if value]
     if since:
-        also.append(audit_filters.since(math.ceil(audit_filters.instant("--since", since))))
-    with administering(data_dir) as (backend, caller), backend.database.reading() as session:
-        found = [audit_events.render(row) for row in audit_log.latest(session, caller, query, limit, also)]
+        query.append(("property", f"timestamp>={_checked_instant(since)}"))
+    with connected(server, data_dir) as to:
+        found = _events(to, [*query, ("limit", str(limit))])
     if json:
         output.as_json(found)
         return
     rows = [
         (
             one["timestamp"],
-            one["clientId"],
+            one.get("clientId", one.get("userEmail")),
             one["action"],
             one["assetType"],
             one.get("assetName", one["assetId"]),
             one.get("sandboxName"),
-            "; ".join(_changes(one["before"], one["after"]))[:_WIDEST],
+            "; ".join(_changes(one.get("before"), one.get("after")))[:_WIDEST],
         )
         for one in found
     ]
     output.table(("TIMESTAMP", "CLIENT", "ACTION", "ASSET TYPE", "ASSET", "SANDBOX", "CHANGES"), rows, "No changes.")
+
+
+def _checked_instant(text: str) -> str:
+    """The time for the server, which accepts more forms than these; raises `OfftakeError`."""
+    try:
+        return text if text.isdecimal() else datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        raise OfftakeError(f"--since {text}: give a date, such as 2026-03-01 or 2026-03-01T12:00:00Z.") from None
+
+
+def _events(server: Server, query: list[tuple[str, str]]) -> list[Json]:
+    page: Any = server.get(f"{AUDIT}/events", query)
+    events = page.get("_embedded", {}).get("events") if isinstance(page, dict) else None
+    if not isinstance(events, list):
+        raise NotAContractServerError
+    return events
 
 
 def _changes(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> Iterator[str]:

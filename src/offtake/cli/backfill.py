@@ -1,20 +1,25 @@
 """The command `offtake flow backfill`."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from sqlalchemy.orm import Session
 
-from offtake.catalog import datasets
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
-from offtake.contract.caller import Caller
+from offtake.cli.connecting import connected
+from offtake.cli.executing import wait_for_run
+from offtake.cli.flows import Wait
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
+from offtake.client import names
+from offtake.client.names import FLOW
+from offtake.client.problems import ServerError
+from offtake.documents import Json
 from offtake.errors import OfftakeError
-from offtake.flows import backfill, runs
-from offtake.flows.backfill import NOW, START, Range
+
+_START: Final = "start"
+_NOW: Final = "now"
 
 
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     flow: FlowName,
     run: Annotated[str | None, typer.Option("--run", help="Deliver the snapshots of this run again.")] = None,
     since: Annotated[
@@ -24,6 +29,8 @@ def command(
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Only this dataset, by id or name; repeatable.")
     ] = None,
+    wait: Wait = False,
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
@@ -31,42 +38,44 @@ def command(
     """Deliver a run, or a range of snapshots, again: into a new folder, without changing the flow's position."""
     if (run is None) == (since is None and to is None):
         raise OfftakeError("Give either --run RUN, or --from SNAPSHOT|start and --to SNAPSHOT|now.")
-    requested = None if run is not None else _range(since, to)
-    with operating(data_dir, sandbox) as (backend, caller):
-        with backend.database.reading() as session:
-            found = find_flow(session, caller, flow)
-            dataset_ids = [_dataset(session, caller, one) for one in dataset or []]
-            if requested is not None:
-                checked = backfill.of_range(session, backend.lake, found, requested, dataset_ids)
-            else:
-                repeated = runs.find(session, caller, run or "")
-                checked = backfill.of_run(session, backend.lake, found, repeated, dataset_ids)
-        with backend.database.writing() as session:
-            row = backfill.request(session, caller, found.id, checked, backend.clock.now_ms())
-    if json:
-        shown = {"id": row.id, "flowId": row.flow_id, "status": row.status, "folder": row.folder}
-        output.as_json(shown | {"pins": row.pins})
-        return
-    output.console.print(
-        f"Run {row.id} is queued; it delivers into the target's folder {row.folder}: offtake run watch {row.id}",
-        markup=False,
-    )
+    snapshots = None if run is not None else _range(since, to)
+    with connected(server, data_dir, sandbox) as at:
+        flow_id = names.find(at, FLOW, flow)["id"]
+        body: Json = {"datasets": [names.find_dataset(at, one)["id"] for one in dataset or ()]}
+        body |= {"runId": names.find_run(at, run)["id"]} if run is not None else {"snapshots": snapshots}
+        try:
+            made = at.post(f"{FLOW.path}/{flow_id}/backfill", body)
+        except ServerError as error:
+            if error.is_not_served:
+                raise at.extension_error("a backfill") from None
+            raise
+        if json and not wait:
+            output.as_json({name: made[name] for name in ("id", "flowId", "status", "folder")} | {"pins": _pins(made)})
+        elif not json:
+            folder = f"it delivers into the target's folder {made['folder']}"
+            output.line(f"Run {made['id']} is queued; {folder}: offtake run watch {made['id']}")
+        if wait:
+            wait_for_run(at, made["id"], json=json)
 
 
-def _dataset(session: Session, caller: Caller, name: str) -> str:
-    row = datasets.find(session, caller, name)
-    if row is None:
-        raise OfftakeError(f"--dataset: dataset {name} does not exist in sandbox {caller.sandbox_name}.")
-    return row.id
+def _pins(made: Json) -> Json:
+    return {
+        one["dataSetId"]: {
+            "full": one["exportKind"] == "full",
+            "from_snapshot": one["fromSnapshotId"],
+            "to_snapshot": one["toSnapshotId"],
+        }
+        for one in made["datasets"]
+    }
 
 
-def _range(since: str | None, to: str | None) -> Range:
+def _range(since: str | None, to: str | None) -> Json:
     if since is None or to is None:
         raise OfftakeError("A range needs both: --from SNAPSHOT|start and --to SNAPSHOT|now.")
-    return Range(
-        since=None if since == START else _snapshot("--from", since, START),
-        to=None if to == NOW else _snapshot("--to", to, NOW),
-    )
+    return {
+        "fromSnapshotId": None if since == _START else _snapshot("--from", since, _START),
+        "toSnapshotId": None if to == _NOW else _snapshot("--to", to, _NOW),
+    }
 
 
 def _snapshot(option: str, text: str, word: str) -> int:

@@ -8,7 +8,8 @@ import typer
 from offtake.backup.backup import BackupHeader, take_backup
 from offtake.backup.restore import restore as restore_backup
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, settings_at
+from offtake.cli.local import check_deployment, settings_at
+from offtake.cli.options import AsJson, DataDir
 from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 
@@ -27,7 +28,9 @@ def backup(
 
     The archive contains the key of the stored credentials: protect it as you protect the credentials.
     """
-    backend = open_backend(settings_at(data_dir), Clock())
+    settings = settings_at(data_dir)
+    check_deployment(settings)
+    backend = open_backend(settings, Clock())
     try:
         header = take_backup(backend, file.absolute(), rows=not without_rows)
     finally:

@@ -4,62 +4,71 @@ from typing import Annotated, Any
 
 import typer
 
-from offtake.catalog import batch_documents, batch_reverts, datasets
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, InSandbox, operating
-from offtake.errors import OfftakeError
+from offtake.cli.connecting import connected, local_backend
+from offtake.cli.ingesting import revert_remotely
+from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
+from offtake.cli.output import Id, Instant
+from offtake.client import names
+from offtake.client.server import CATALOG
+
+Batch = Annotated[str, typer.Argument(help="The batch's id, or its beginning.")]
 
 
 def list_(
     dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all datasets.")] = None,
     most: Annotated[int, typer.Option("--most", min=1, max=1000, help="Maximum number of batches.")] = 20,
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """List batches, the latest first."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        row = None if dataset is None else datasets.find(session, caller, dataset)
-        if dataset is not None and row is None:
-            raise OfftakeError(f"Dataset {dataset} does not exist in sandbox {caller.sandbox_name}.")
-        found = batch_documents.latest(session, caller, row, most)
-        documents = [{"id": one.id, **batch_documents.document(one)} for one in found]
+    with connected(server, data_dir, sandbox) as to:
+        query = [("orderBy", "desc:created,desc:id")]
+        if dataset is not None:
+            query.append(("dataSet", names.find_dataset(to, dataset)["id"]))
+        found = list(to.get_by_start(f"{CATALOG}/batches", None, query, most))
     if json:
-        output.as_json(documents)
+        output.as_json(found)
         return
-    columns = ("ID", "DATASET", "STATUS", "ROWS")
-    output.table(columns, [_line(one) for one in documents], "No batches yet: offtake dataset import NAME FILE…")
+    columns = ("ID", "DATASET", "STATUS", "ROWS", "CREATED", "COMPLETED")
+    output.table(columns, [_row(one) for one in found], "No batches yet: offtake dataset import NAME FILE…")
 
 
-def show_(
-    batch: Annotated[str, typer.Argument(help="The batch's id.")],
-    sandbox: InSandbox = None,
-    data_dir: DataDir = None,
-) -> None:
+def show_(batch: Batch, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
     """Show a batch as JSON, in the format of the Catalog API."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        output.as_json({"id": batch, **batch_documents.document(batch_documents.find(session, caller, batch))})
+    with connected(server, data_dir, sandbox) as to:
+        output.as_json(names.find_batch(to, batch))
 
 
 def revert(
-    batch: Annotated[str, typer.Argument(help="The batch's id.")],
-    sandbox: InSandbox = None,
-    data_dir: DataDir = None,
-    json: AsJson = False,
+    batch: Batch, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
 ) -> None:
     """Revert a batch: remove its rows from its dataset; refused if they have been rewritten since."""
-    with operating(data_dir, sandbox) as (backend, caller):
-        done = batch_reverts.revert(backend.database, backend.lake, caller, batch, backend.clock)
+    with connected(server, data_dir, sandbox) as to:
+        found = names.find_batch(to, batch)
+        was_reverted = found["status"] == "inactive"
+        backend = local_backend(to)
+        if backend is None:
+            done = revert_remotely(to, found["id"])
+        else:
+            from offtake.cli.local_work import revert_locally  # noqa: PLC0415 - only for a local deployment
+
+            revert_locally(backend, found["id"], sandbox)
+            done = names.find_batch(to, found["id"])
+        dataset = names.find_dataset(to, done["relatedObjects"][0]["id"])
     if json:
-        output.as_json({"id": done.batch.id, "status": done.batch.status, "dataset": done.dataset.id})
-        return
-    if done.was_reverted:
-        output.console.print(f"batch {done.batch.id} was already reverted in dataset {done.dataset.name}", markup=False)
+        output.as_json({"id": done["id"], "status": done["status"], "dataset": dataset["id"]})
+    elif was_reverted:
+        output.line(f"batch {done['id']} was already reverted in dataset {dataset['name']}")
     else:
-        rows = f"{done.batch.rows:,} rows of batch {done.batch.id}"
-        output.console.print(f"{rows} are removed from dataset {done.dataset.name}", markup=False)
+        rows = done["metrics"].get("outputRecordCount", 0)
+        output.line(f"{rows:,} rows of batch {done['id']} are removed from dataset {dataset['name']}")
 
 
-def _line(one: dict[str, Any]) -> tuple[object, ...]:
-    """A row of the table, narrow enough for whole ids in a terminal."""
-    return one["id"], one["relatedObjects"][0]["id"], one["status"], one["metrics"].get("outputRecordCount")
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
+    related = one.get("relatedObjects") or [{}]
+    rows = one.get("metrics", {}).get("outputRecordCount")
+    times = Instant(one.get("created")), Instant(one.get("completed"))
+    return Id(one["id"]), Id(related[0].get("id")), one.get("status"), rows, *times

@@ -1,16 +1,24 @@
 """The commands `offtake client …`."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
-from offtake.access import clients
-from offtake.access.clients import Registration
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, administering
+from offtake.cli.connecting import connected
+from offtake.cli.options import AsJson, DataDir, ToServer
+from offtake.cli.output import Id, Instant
+from offtake.client import names
+from offtake.client.names import CLIENTS
+from offtake.client.problems import ServerError
+from offtake.client.server import Server
+from offtake.client.transport import Query
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-Id = Annotated[str, typer.Argument(help="The client's id.")]
+ClientId = Annotated[str, typer.Argument(help="The client's id or name, or the beginning of its id.")]
+_EXTENSION = "managing clients"
 
 
 def create(
@@ -24,56 +32,79 @@ def create(
         bool,
         typer.Option("--external", help="No secret: it gets tokens from the external issuer, with --id as its id."),
     ] = False,
+    server: ToServer = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Create a client. Its secret is shown once, and stored only as a hash."""
     if external and client_id is None:
         raise OfftakeError("An external client needs --id: its id in the issuer's tokens.")
-    new = Registration(name, "service" if service else "user", tuple(role or ()), client_id, external)
-    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        client, secret = clients.register(session, caller, new, backend.clock.now_ms())
-    shown = {"org_id": client.org_id, "client_id": client.id} | ({"client_secret": secret} if secret else {})
-    _print(shown, json)
+    body: Json = {"name": name, "kind": "service" if service else "user", "external": external}
+    with connected(server, data_dir) as to:
+        body["roles"] = [names.find_role(to, one)["id"] for one in role or ()]
+        made = _post(to, CLIENTS, body | ({} if client_id is None else {"id": client_id}))
+    secret = {"client_secret": made["clientSecret"]} if "clientSecret" in made else {}
+    _print({"org_id": made["imsOrgID"], "client_id": made["id"]} | secret, json)
 
 
-def list_(data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(server: ToServer = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List clients, the latest first."""
-    with administering(data_dir) as (backend, caller), backend.database.reading() as session:
-        found = [{**clients.render(client), "roles": names} for client, names in clients.all_of(session, caller)]
+    with connected(server, data_dir) as to:
+        try:
+            found = list(to.get_by_start(CLIENTS, "items"))
+        except ServerError as error:
+            raise _explain(to, error) from None
     if json:
         output.as_json(found)
         return
     rows = [
         (
-            one["id"],
+            Id(one["id"]),
             one["name"],
             one["kind"],
             "external" if one["external"] else "secret",
             ", ".join(one["roles"]),
-            output.instant(one["createdAt"]),
-            output.instant(one["revokedAt"]),
+            Instant(one["createdAt"]),
+            Instant(one["revokedAt"]),
         )
         for one in found
     ]
     output.table(("ID", "NAME", "KIND", "SIGNS IN BY", "ROLES", "CREATED", "REVOKED"), rows, "No clients yet.")
 
 
-def rotate(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
+def rotate(client: ClientId, server: ToServer = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Replace a client's secret; shown once. The old secret is invalid from now on; its tokens expire within a day."""
-    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        secret = clients.rotate(session, caller, client, backend.clock.now_ms())
-    _print({"client_id": client, "client_secret": secret}, json)
+    with connected(server, data_dir) as to:
+        client_id = names.find_client_id(to, client)
+        rotated = _post(to, f"{CLIENTS}/{quote(client_id, safe='')}/action", None, (("op", "rotate"),))
+        secret = rotated["clientSecret"]
+    _print({"client_id": client_id, "client_secret": secret}, json)
 
 
-def revoke(client: Id, data_dir: DataDir = None, json: AsJson = False) -> None:
+def revoke(client: ClientId, server: ToServer = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """Revoke a client and all of its tokens permanently."""
-    with administering(data_dir) as (backend, caller), backend.database.writing() as session:
-        clients.revoke(session, caller, client, backend.clock.now_ms())
+    with connected(server, data_dir) as to:
+        client_id = names.find_client_id(to, client)
+        try:
+            to.delete(f"{CLIENTS}/{quote(client_id, safe='')}")
+        except ServerError as error:
+            raise _explain(to, error) from None
     if json:
-        output.as_json({"client_id": client, "revoked": True})
+        output.as_json({"client_id": client_id, "revoked": True})
         return
-    output.console.print(f"client {client} is revoked", markup=False)
+    output.line(f"client {client_id} is revoked")
+
+
+def _post(server: Server, path: str, body: Json | None, query: Query = ()) -> Json:
+    try:
+        made: Json = server.post(path, body, query)
+    except ServerError as error:
+        raise _explain(server, error) from None
+    return made
+
+
+def _explain(server: Server, error: ServerError) -> OfftakeError:
+    return server.extension_error(_EXTENSION) if error.is_not_served else error
 
 
 def _print(shown: dict[str, str], json: bool) -> None:
@@ -81,4 +112,4 @@ def _print(shown: dict[str, str], json: bool) -> None:
         output.as_json(shown)
         return
     for name, value in shown.items():
-        output.console.print(f"{name}: {value}", markup=False)
+        output.line(f"{name}: {value}")

@@ -36,6 +36,10 @@ class Group:
 
 
 COMMANDS: Final[dict[str, Command | Group]] = {
+    "init": Command(
+        "init:init",
+        "Create a deployment without starting a server: its folders, databases and keys; no-op if there is one.",
+    ),
     "serve": Command("serve:serve", "Run the server: the API, the scheduler and the workers of runs and imports."),
     "worker": Command(
         "serve:worker",

@@ -1,32 +1,44 @@
 """The commands `offtake connection …`."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, InSandbox, operating
-from offtake.contract import listing
-from offtake.errors import OfftakeError
-from offtake.flows import connection_checks, connections, queries, specs
+from offtake.cli.connecting import connected
+from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
+from offtake.cli.output import Id
+from offtake.client import names
+from offtake.client.names import CONNECTION
+from offtake.client.server import FLOW_SERVICE, Server
+
+_DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 
 
-def list_(sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def list_(server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
     """List base connections, the most recently changed first."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = queries.connections(session, caller, listing.first_thousand()).rows
-        left = connections.runs_with_files_left(session, [row.id for row in found])
-        documents = [connections.render(row, caller) | {"toBeRemoved": left.get(row.id, [])} for row in found]
+    with connected(server, data_dir, sandbox) as to:
+        found = list(to.get_all(CONNECTION.path, most=1000))
+        specs = {} if json else _spec_names(to)
     if json:
-        output.as_json(documents)
+        output.as_json([one | {"toBeRemoved": one.get("extensions", {}).get("toBeRemoved", [])} for one in found])
         return
     rows = [
-        (row.id, row.name, specs.destination_of_connection(row.connection_spec_id).name, _left(left.get(row.id, [])))
-        for row in found
-        if row.connection_spec_id != specs.DATA_LAKE
+        (
+            Id(one["id"]),
+            one["name"],
+            specs.get(one["connectionSpec"]["id"], one["connectionSpec"]["id"]),
+            _left(one.get("extensions", {}).get("toBeRemoved", ())),
+        )
+        for one in found
+        if one["connectionSpec"]["id"] != _DATA_LAKE
     ]
     output.table(("ID", "NAME", "DESTINATION", "TO BE REMOVED THERE"), rows, "No connections yet.")
+
+
+def _spec_names(server: Server) -> dict[str, str]:
+    return {one["id"]: one["name"] for one in server.get(f"{FLOW_SERVICE}/connectionSpecs")["items"]}
 
 
 def _left(run_ids: Sequence[str]) -> str:
@@ -35,31 +47,26 @@ def _left(run_ids: Sequence[str]) -> str:
 
 
 def run_test(
-    connection: Annotated[str, typer.Argument(help="The base connection's id or name.")],
+    connection: Annotated[str, typer.Argument(help="The base connection's name or id, or the beginning of its id.")],
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Test a connection: write, read back, list and delete a small object where its target connections deliver to."""
-    with operating(data_dir, sandbox) as (backend, caller):
-        with backend.database.reading() as session:
-            all_rows = queries.connections(session, caller, listing.first_thousand()).rows
-            found = [row.id for row in all_rows if connection in (row.id, row.name)]
-            if len(found) != 1:
-                problem = "Several connections have the name" if found else "No connection has the id or the name"
-                raise OfftakeError(f"{problem} {connection}; see: offtake connection list")
-            check = connection_checks.prepare(
-                session, caller, backend.vault, found[0], backend.sandbox_location(caller)
-            )
-        result = connection_checks.run_check(check, backend.pin_store)
+    with connected(server, data_dir, sandbox) as to:
+        found = names.find(to, CONNECTION, connection)
+        result = to.get(f"{CONNECTION.path}/{found['id']}/test")
+        spec = found["connectionSpec"]["id"]
+        destination = _spec_names(to).get(spec, spec) if result["result"] and not json else ""
     if json:
         output.as_json(result)
     elif result["result"]:
-        output.console.print(f"Success: Offtake can deliver to {check.destination.name}.")
+        output.line(f"Success: Offtake can deliver to {destination}.")
         for limit in result.get("limits", []):
-            output.console.print(limit, markup=False)
+            output.line(limit)
     else:
         for error in result["errors"]:
-            output.console.print(f"{error['code']} {error['message']}", markup=False)
+            output.line(f"{error['code']} {error['message']}")
     if not result["result"]:
         raise typer.Exit(1)

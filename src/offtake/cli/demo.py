@@ -20,7 +20,7 @@ from offtake.catalog import file_import
 from offtake.catalog.file_import import ImportRequest
 from offtake.cli import output
 from offtake.cli.demo_client import Client
-from offtake.cli.options import operating
+from offtake.cli.local import operating
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
 from offtake.cli.serve import ADMIN_FILE
 from offtake.documents import Json

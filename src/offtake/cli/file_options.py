@@ -1,19 +1,14 @@
 """The parsing options of `dataset import`, and the column options of `dataset create`."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from offtake.catalog import column_types
-from offtake.catalog.column_types import Column
-from offtake.catalog.file_options import FileOptions, parse_options
-from offtake.contract import bodies
-from offtake.contract.problems import Problem
 from offtake.errors import OfftakeError
-from offtake.lake.parsing.options import ParseOptions
 
 Delimiter = Annotated[
     str | None,
@@ -46,61 +41,62 @@ SchemaFile = Annotated[
     typer.Option("--schema", help='A JSON file: {"columns": [{"name", "type", "required"}]}, or an Iceberg schema.'),
 ]
 
-_NAMES: Final = {"nullMarker": "null", "charset": "encoding", "columnTypes": "type"}
+_FOR_ALL: Final = ("columnTypes", "nanoseconds")
+_TYPE: Final = re.compile(
+    r"\s*(?:(?:boolean|int|long|float|double|date|time|timestamp|timestamptz|string|uuid|binary)\s*$"
+    r"|(?:decimal|fixed|struct|list|map)\s*[(<\[])",
+    re.IGNORECASE,
+)
+NAMES: Final = {"nullMarker": "null", "charset": "encoding", "columnTypes": "type"}
 """The options whose names differ from those in a batch's `inputFormat`."""
 
 
-def parse(values: dict[str, Any], files: Sequence[Path]) -> ParseOptions:
-    """Convert the options for the parsers. Raises `OfftakeError`, which names the option and what is allowed."""
+def check(values: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+    """The options that are set, by their names in `inputFormat`; raises `OfftakeError` for CSV options without CSV."""
     document = {name: value for name, value in values.items() if value is not None}
-    try:
-        options = bodies.parse_document(FileOptions, document)
-    except Problem as error:
-        raise OfftakeError(_sentence(error)) from None
-    for_csv = options.csv_only_options()
+    for_csv = [name for name in document if name not in _FOR_ALL]
     if for_csv and not any(path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv")) for path in files):
-        option = "no-header" if for_csv[0] == "header" else _NAMES.get(for_csv[0], for_csv[0])
+        option = "no-header" if for_csv[0] == "header" else NAMES.get(for_csv[0], for_csv[0])
         raise OfftakeError(f"--{option} is for CSV files only: at least one file name must end in .csv or .tsv.")
-    return parse_options(options)
+    return document
 
 
 def types_by_name(texts: Sequence[str]) -> dict[str, str] | None:
-    """Parse the values of `--type`: types by column name, or None."""
+    """Parse the values of `--type`: types by column name, or None. A name may contain colons."""
     found: dict[str, str] = {}
     for text in texts:
-        column = column_types.split_column(text)
-        if column.required:
+        if text.endswith(":required"):
             raise OfftakeError(f"--type {text}: only `offtake dataset create` can declare a column as required.")
-        if column.name in found:
-            raise OfftakeError(f"--type {text}: duplicate column {column.name}.")
-        found[column.name] = column.type
+        name, mark, kind = _split(text)
+        if not mark:
+            raise OfftakeError(f"--type {text}: give the column and its type, as name:type.")
+        if name in found:
+            raise OfftakeError(f"--type {text}: duplicate column {name}.")
+        found[name] = kind
     return found or None
 
 
-def declare_options(columns: Sequence[str], schema: Path | None) -> list[dict[str, Any]] | None:
-    """The declared columns in the API's format, or None."""
+def declare_options(columns: Sequence[str], schema: Path | None) -> list[str] | dict[str, Any] | None:
+    """The declared columns in a format of the API, or None; the server checks them."""
     if columns and schema is not None:
         raise OfftakeError("Give either --column or --schema.")
     if columns:
-        return [_document(column_types.split_column(text)) for text in columns]
+        return list(columns)
     if schema is None:
         return None
     try:
         document = json.loads(schema.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise OfftakeError(f"{schema} is not a JSON document: {error}") from None
-    return column_types.documents(column_types.parse_schema(document))
+    if not isinstance(document, dict):
+        raise OfftakeError(f'{schema} must be a JSON object: {{"columns": […]}}, or an Iceberg schema.')
+    return document
 
 
-def _document(column: Column) -> dict[str, Any]:
-    return {"name": column.name, "type": column.type, "required": column.required}
-
-
-def _sentence(error: Problem) -> str:
-    """The error's message, with the options' names of the command line."""
-    parts = []
-    for problem in error.fields:
-        name = problem.path.split("/")[1]
-        message = problem.message
-        parts.append(f"--{_NAMES.get(name, name)}: {message}" if name else message)
-    return "; ".join(parts) or str(error)
+def _split(text: str) -> tuple[str, str, str]:
+    """Name, colon and type: at the first colon that a type follows, else at the first one."""
+    steps = text.split(":")
+    for number in range(1, len(steps)):
+        if _TYPE.match(":".join(steps[number:])):
+            return ":".join(steps[:number]), ":", ":".join(steps[number:])
+    return text.partition(":")

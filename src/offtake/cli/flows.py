@@ -1,24 +1,28 @@
 """The commands `offtake flow …`."""
 
-import time
 from typing import Annotated
 
 import typer
 
 from offtake.cli import output
-from offtake.cli.connecting import ToServer, connected
-from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
+from offtake.cli.connecting import connected
+from offtake.cli.executing import wait_for_run
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
+from offtake.cli.output import Id, Instant
+from offtake.client import names
 from offtake.client.names import FLOW
-from offtake.client.server import Server
+from offtake.client.problems import ServerError
+from offtake.client.server import ACTIVATION, Server
 from offtake.documents import Json
-from offtake.flows import adhoc
-from offtake.flows.adhoc import AdhocDestination
 
 EndingWithin = Annotated[
     float | None,
     typer.Option(
         "--ending-within", min=0, max=36_500, help="Only flows that end within this many days, the earliest first."
     ),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait until the run ends; without a running server, execute it here.")
 ]
 
 
@@ -43,29 +47,44 @@ def list_(
 
 def _ending(server: Server, days: float) -> list[Json]:
     """The flows that end within so many days, the earliest first. An end does not affect one-time flows."""
-    now = time.time()
+    now = server.transport.now()
     bounds = (f"scheduleParams.endTime>{int(now)}", f"scheduleParams.endTime<={round(now + days * 86_400)}")
     query = [("property", one) for one in bounds]
-    found = [one for one in server.get_all(FLOW.path, query) if one["scheduleParams"].get("timeUnit") != "once"]
+    found = [one for one in server.get_all(FLOW.path, query) if not is_one_time(one)]
     return sorted(found, key=lambda one: one["scheduleParams"]["endTime"])
+
+
+def is_one_time(flow: Json) -> bool:
+    """Whether the flow has one slot only."""
+    schedule: Json = flow.get("scheduleParams", {})
+    return bool(schedule.get("timeUnit") == "once" or schedule.get("interval") == 0)
 
 
 def _row(flow: Json) -> tuple[object, ...]:
     """A row of the table. Servers of the vendor send no `extensions`."""
     more, last = flow.get("extensions", {}), flow.get("lastRunDetails", {})
-    failures, state = more.get("consecutiveFailures"), flow["state"]
+    failures, state = more.get("consecutiveFailures"), flow.get("state")
     ended = "ended" if state == "enabled" else f"{state}, ended"
     end = flow.get("scheduleParams", {}).get("endTime")
-    defaulted = " (filled in by default)" if more.get("endTimeDefaulted") else ""
     return (
-        flow["id"],
-        flow["name"],
+        Id(flow["id"]),
+        flow.get("name"),
         ended if more.get("ended") else state,
         f"{last.get('state')} ({failures})" if failures else last.get("state"),
-        output.instant(last.get("completedAtUTC")),
-        output.instant(more.get("nextRunAt")),
-        output.instant(end * 1000) + defaulted if end else "",
+        Instant(last.get("completedAtUTC")),
+        Instant(more.get("nextRunAt")),
+        Instant(end * 1000, _defaulted(more)) if end else "",
     )
+
+
+def _defaulted(extensions: Json) -> str:
+    return " (filled in by default)" if extensions.get("endTimeDefaulted") else ""
+
+
+def describe_end(flow: Json) -> str:
+    """The flow's end for users, and whether it is the default; empty for a flow without end."""
+    end = flow.get("scheduleParams", {}).get("endTime")
+    return output.instant(end * 1000) + _defaulted(flow.get("extensions", {})) if end else ""
 
 
 def run(
@@ -73,19 +92,40 @@ def run(
     full: Annotated[
         bool, typer.Option("--full", help="Export all rows, without changing the flow's position.")
     ] = False,
+    wait: Wait = False,
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Run a flow now, in addition to its schedule: a full export the first time, then incremental ones.
 
-    The run of a one-time flow takes the place of its scheduled run.
+    The run of a one-time flow takes the place of its scheduled run. With --wait, the exit code is 1 for a failed run.
     """
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
-        found = find_flow(session, caller, flow)
-        request = AdhocDestination.model_validate({"flowId": found.id, "fullExport": full})
-        row = adhoc.run_now(session, caller, request, backend.clock.now_ms())
-    if json:
-        output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status})
-        return
-    output.console.print(f"Run {row.id} is queued; a running server executes it: offtake run watch {row.id}")
+    with connected(server, data_dir, sandbox) as to:
+        found = names.find(to, FLOW, flow)
+        made = _start(to, found["id"], full=full)
+        if json and not wait:
+            output.as_json(made)
+        elif not json:
+            output.line(f"Run {made['id']} is queued; a running server executes it: offtake run watch {made['id']}")
+        if wait:
+            wait_for_run(to, made["id"], json=json)
+
+
+def _start(server: Server, flow_id: str, *, full: bool) -> Json:
+    """Start a run. A server without the extension gets the contract's ad-hoc request."""
+    try:
+        made: Json = server.post(f"{FLOW.path}/{flow_id}/run", {"fullExport": full})
+    except ServerError as error:
+        if not error.is_not_served:
+            raise
+    else:
+        return made
+    if full:
+        raise server.extension_error("--full")
+    body = {"activationInfo": {"destinations": [{"flowId": flow_id}]}}
+    started = server.post(f"{ACTIVATION}/adhocrun", body)["destinations"][0]
+    urls = [one.get("statusURL", "") for one in started.get("datasets", [])]
+    run_id = next((one.rpartition("/")[2] for one in urls if one), "")
+    return {"id": run_id, "flowId": flow_id, "status": "waiting"}

@@ -11,7 +11,8 @@ import typer
 from offtake.catalog import lake_catalogs
 from offtake.catalog.lake_catalogs import NewCatalog
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, InSandbox, operating
+from offtake.cli.local import operating
+from offtake.cli.options import AsJson, DataDir, InSandbox
 from offtake.errors import OfftakeError
 from offtake.lake.catalogs import declarations
 from offtake.lake.catalogs.opening import Identifier

@@ -5,13 +5,15 @@ import sys
 import typer
 
 from offtake.cli.commands import command_line
-from offtake.errors import OfftakeError, disk_error
+from offtake.errors import NoDeploymentError, OfftakeError, disk_error
 
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
         code = command_line()(arguments or ["--help"], standalone_mode=False)
+    except NoDeploymentError as error:
+        return _print_error(str(error), 2)
     except OfftakeError as error:
         return _print_error(str(error), 1)
     except OSError as error:

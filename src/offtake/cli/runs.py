@@ -1,201 +1,143 @@
 """The commands `offtake run …`."""
 
-import time
-from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, InSandbox, operating
-from offtake.contract import listing
-from offtake.contract.caller import Caller
-from offtake.deployment.backend import Backend
-from offtake.flows import queries, run_documents, runs
-from offtake.flows.run_manifests import read_manifest
-from offtake.flows.run_waits import RunWait, wait_of
-from offtake.flows.undelivered import describe, owed_by, remedy
-from offtake.store import attempts, disposals
-from offtake.store.disposals import what_follows
-from offtake.store.run_parts import run_parts
-from offtake.store.run_states import FAILED
-from offtake.store.tables import Flow, Run
+from offtake.cli.connecting import connected
+from offtake.cli.executing import progress_of, progress_sentence, wait_for_run, wait_sentence
+from offtake.cli.options import AsJson, DataDir, InSandbox, RunId, ToServer
+from offtake.cli.output import Id, Instant
+from offtake.client import names
+from offtake.client.names import FLOW, RUN
+from offtake.documents import Json
 
-RunId = Annotated[str, typer.Argument(help="The run's id.")]
-_POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a run; `rate` is delivered bytes per second since its start."""
-
-    id: str
-    status: str
-    parts: int
-    parts_done: int
-    rows: int
-    rows_planned: int
-    bytes: int
-    rate: float
-    error: str | None
-    waiting: RunWait | None = None
+__all__ = ["cancel", "list_", "manifest", "retry", "show_", "wait_sentence", "watch"]
 
 
 def list_(
-    flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow id.")] = None,
+    flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow, by name or id.")] = None,
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """List runs, the latest first."""
-    properties = (f"flowId=={flow}",) if flow else ()
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = queries.runs(session, caller, listing.first_thousand(properties)).rows
-        documents = [run_documents.render(session, row, caller) for row in found] if json else []
+    with connected(server, data_dir, sandbox) as to:
+        query = (("property", f"flowId=={names.find(to, FLOW, flow)['id']}"),) if flow else ()
+        found = list(to.get_all(RUN.path, query, most=1000))
     if json:
-        output.as_json(documents)
+        output.as_json(found)
         return
-    rows = [
-        (
-            row.id,
-            row.flow_id,
-            row.trigger,
-            output.instant(row.scheduled_at),
-            row.status,
-            output.instant(row.completed_at),
-            output.instant(wait.next_ms) if (wait := wait_of(row)) else "",
-        )
-        for row in found
-    ]
-    output.table(("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT ATTEMPT"), rows, "No runs yet.")
+    columns = ("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT ATTEMPT")
+    output.table(columns, [_row(one) for one in found], "No runs yet.")
 
 
-def show_(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def _row(run: Json) -> tuple[object, ...]:
+    more, metrics = run.get("extensions", {}), run.get("metrics", {})
+    status = metrics.get("statusSummary", {})
+    wait = status.get("extensions", {}).get("waiting", {})
+    return (
+        Id(run["id"]),
+        Id(run.get("flowId")),
+        more.get("trigger"),
+        Instant(more.get("scheduledAt")),
+        status.get("status"),
+        Instant(metrics.get("durationSummary", {}).get("completedAtUTC")),
+        Instant(wait.get("nextTryAtUTC")),
+    )
+
+
+def show_(
+    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Show the files that a run delivered, or its errors."""
-    with operating(data_dir, sandbox) as (backend, caller):
-        progress = _progress(backend, caller, run)
-        with backend.database.reading() as session:
-            row = runs.find(session, caller, run)
-            document = run_documents.render(session, row, caller)
-            parts = run_parts(session, row.id)
-            owed, then = owed_by(session, row), remedy(session.get(Flow, row.flow_id))
-            left = attempts.leftover_names(session, [row.id]).get(row.id)
-    if json:
-        output.as_json(document)
-        return
-    output.console.print(_sentence(progress), markup=False)
-    rows = [(part.key, part.rows, part.bytes and output.size(part.bytes), part.sha256) for part in parts]
+    with connected(server, data_dir, sandbox) as to:
+        found = names.find_run(to, run)
+        if json:
+            output.as_json(found)
+            return
+        progress = progress_of(to, found["id"])
+        more = to.get_extension(f"{RUN.path}/{found['id']}/files")
+    output.line(progress_sentence(progress))
+    files = _files(found) if more is None else more["files"]
+    rows = [
+        (one["path"], one.get("recordCount"), one["bytes"] and output.size(one["bytes"]), one.get("sha256"))
+        for one in files
+    ]
     output.table(("FILE", "ROWS", "SIZE", "SHA-256"), rows, "No files.")
-    if row.manifest and row.completed_at:
-        output.console.print(f"manifest: {row.manifest['key']}", markup=False)
-    for one in owed:
-        output.console.print(f"undelivered: {describe(one)}{_since(one.since_ms)}; {then}", markup=False)
-    if left:
-        output.console.print(attempts.describe(left), markup=False)
-    for warning in row.warnings:
-        output.console.print(f"warning: {warning['message']}", markup=False)
+    for line in _remarks(more or {"warnings": found["metrics"].get("recordSummary", {}).get("warningInfo", [])}):
+        output.line(line)
 
 
-def manifest(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
+def _files(run: Json) -> list[Json]:
+    """The files in the contract's document of a run."""
+    found = run.get("metrics", {}).get("fileSummary", {}).get("manifest", {}).get("fileInfo", [])
+    return [{"path": one["path"], "bytes": one.get("outputBytes")} for one in found]
+
+
+def _remarks(more: Json) -> list[str]:
+    lines = [f"manifest: {more['manifest']}"] if more.get("manifest") else []
+    for one in more.get("owed", ()):
+        since = one["sinceUTC"]
+        delivered = "" if since is None else f" (delivered at {output.instant(since)})"
+        lines.append(f"undelivered: {one['message']}{delivered}; {more['remedy']}")
+    if "toBeRemoved" in more:
+        lines.append(more["toBeRemoved"]["message"])
+    return lines + [f"warning: {one['message']}" for one in more["warnings"]]
+
+
+def manifest(run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
     """Print the manifest of a run, also if no manifest file was delivered.
 
     It is JSON, identical to the manifest file: every file of the run with its rows, bytes and SHA-256.
     """
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        document = read_manifest(session, caller, run)
+    with connected(server, data_dir, sandbox) as to:
+        run_id = names.find_run(to, run)["id"]
+        document = to.get_content(f"{RUN.path}/{run_id}/manifest", "a manifest of every run")
     typer.echo(document, nl=False)
 
 
-def watch(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def watch(
+    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Follow a run until it ends; the exit code is 0 on success and 1 on failure."""
-    last: Progress | None = None
-    with operating(data_dir, sandbox) as (backend, caller):
-        while last is None or last.status in ("waiting", "processing"):
-            progress = _progress(backend, caller, run)
-            if progress != last:
-                _report(progress, json)
-            last = progress
-            time.sleep(_POLL_SECONDS if progress.status in ("waiting", "processing") else 0)
-    if last.status != "success":
-        raise typer.Exit(1)
+    with connected(server, data_dir, sandbox) as to:
+        wait_for_run(to, names.find_run(to, run)["id"], json=json, works=False)
 
 
-def _report(progress: Progress, json: bool) -> None:
-    if json:
-        output.as_json(asdict(progress))
-        return
-    output.console.print(_sentence(progress), markup=False)
-
-
-def _since(epoch_ms: int | None) -> str:
-    return "" if epoch_ms is None else f" (delivered at {output.instant(epoch_ms)})"
-
-
-def wait_sentence(wait: RunWait) -> str:
-    """Describe a wait: its start and cause, the next attempt, and the deadline."""
-    following = f"next attempt {output.instant(wait.next_ms)}" if wait.next_ms else "next attempt now"
-    until = f", until {output.instant(wait.until_ms)} at most" if wait.until_ms else ""
-    return f"since {output.instant(wait.since_ms)}: {wait.code} {wait.message} {following}{until}"
-
-
-def _sentence(progress: Progress) -> str:
-    if progress.waiting is not None:
-        done = f"{progress.parts_done}/{progress.parts} parts are done" if progress.parts else "nothing is planned yet"
-        return f"run {progress.id} waits {wait_sentence(progress.waiting)}; {done}"
-    parts = f"{progress.parts_done}/{progress.parts} parts"
-    rows = f"{progress.rows:,}/{progress.rows_planned:,} rows"
-    done = f"{parts}, {rows}, {output.size(progress.bytes)}, {output.size(progress.rate)}/s"
-    return f"run {progress.id} {progress.status}: {progress.error or done}"
-
-
-def _progress(backend: Backend, caller: Caller, run_id: str) -> Progress:
-    with backend.database.reading() as session:
-        row = runs.find(session, caller, run_id)
-        parts = run_parts(session, row.id)
-    done = [part for part in parts if part.finished_at]
-    delivered = sum(part.bytes or 0 for part in done)
-    return Progress(
-        id=row.id,
-        status=row.status,
-        parts=len(parts),
-        parts_done=len(done),
-        rows=sum(part.rows or 0 for part in done),
-        rows_planned=sum(part.input_rows for part in parts),
-        bytes=delivered,
-        rate=delivered / max(_seconds(row, [part.finished_at or 0 for part in done]), 0.001),
-        error="; ".join(f"{one['code']} {one['message']}" for one in row.errors) or None,
-        waiting=wait_of(row),
-    )
-
-
-def _seconds(row: Run, finished: list[int]) -> float:
-    return (max(finished) - (row.started_at or 0)) / 1000 if finished else 0
-
-
-def cancel(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def cancel(
+    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Cancel a run that waits or is in progress; files that were not collected are removed."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
-        row = runs.act(session, caller, run, "CANCEL", None, backend.clock.now_ms())
-        complete = [part for part in run_parts(session, row.id) if part.finished_at]
-        then = what_follows(session, row)
+    with connected(server, data_dir, sandbox) as to:
+        run_id = names.find_run(to, run)["id"]
+        done = to.post(f"{RUN.path}/{run_id}/action", query=(("op", "CANCEL"),))
+    status, left = _status(done), done.get("extensions", {}).get("cancelled", {})
     if json:
-        files = [part.uri or part.key for part in complete]
-        output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "files": files})
-    elif row.status == FAILED:
-        output.console.print(f"Run {row.id} is cancelled; it had not written any file.", markup=False)
+        output.as_json({"id": run_id, "flowId": done["flowId"], "status": status, "files": left.get("files", [])})
+    elif status == "failed":
+        output.line(f"Run {run_id} is cancelled; it had not written any file.")
     else:
-        output.console.print(f"Run {row.id} is being cancelled: offtake run watch {row.id}", markup=False)
-        if complete:
-            output.console.print(
-                f"Unless they can still be removed, {disposals.describe(complete, then)}", markup=False
-            )
+        output.line(f"Run {run_id} is being cancelled: offtake run watch {run_id}")
+        if left:
+            output.line(f"Unless they can still be removed, {left['message']}")
 
 
-def retry(run: RunId, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def retry(
+    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Retry a failed run with the same snapshots; refused if a later run has delivered them."""
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
-        row = runs.act(session, caller, run, "RE_TRIGGER", None, backend.clock.now_ms())
+    with connected(server, data_dir, sandbox) as to:
+        run_id = names.find_run(to, run)["id"]
+        new = to.post(f"{RUN.path}/{run_id}/action", query=(("op", "RE_TRIGGER"),))
     if json:
-        output.as_json({"id": row.id, "flowId": row.flow_id, "status": row.status, "parentRunId": row.parent_run_id})
+        shown = {"id": new["id"], "flowId": new["flowId"], "status": _status(new)}
+        output.as_json(shown | {"parentRunId": new.get("parentFlowRunId")})
         return
-    output.console.print(f"Run {row.id} is queued as a retry of {run}: offtake run watch {row.id}", markup=False)
+    output.line(f"Run {new['id']} is queued as a retry of {run_id}: offtake run watch {new['id']}")
+
+
+def _status(run: Json) -> str:
+    return str(run.get("metrics", {}).get("statusSummary", {}).get("status"))

@@ -20,7 +20,8 @@ from offtake.access.clients import NewClient
 from offtake.api.app import create_app
 from offtake.api.serving.server import BoundedServer, server_for
 from offtake.cli import output
-from offtake.cli.options import DataDir, settings_at
+from offtake.cli.local import settings_at
+from offtake.cli.options import DataDir
 from offtake.clock import Clock
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.deployment.backend import Backend, key_file, open_backend, sole_server

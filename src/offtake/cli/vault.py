@@ -1,7 +1,8 @@
 """The commands `offtake vault …`."""
 
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, operating
+from offtake.cli.local import operating
+from offtake.cli.options import AsJson, DataDir
 from offtake.deployment.backend import rotate_vault
 
 

@@ -1,30 +1,34 @@
 """The commands `offtake run verify` and `offtake flow verify`."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from json import loads
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from offtake.cli import output
-from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, find_flow, operating
-from offtake.exporting.verify import DeliveredFiles, VerificationResult
-from offtake.flows import flow_verification
-from offtake.flows.flow_verification import DatasetVerification
-from offtake.scheduling.run_verification import delivery_of, verify_delivery
+from offtake.cli.connecting import connected
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, RunId, ToServer
+from offtake.client import names
+from offtake.client.names import FLOW, RUN
+from offtake.client.problems import ServerError
+from offtake.client.server import Server
+from offtake.client.transport import NotAContractServerError
+from offtake.documents import Json
 
 _PROGRESS_SECONDS: Final = 2.0
 _NOTHING: Final = "nothing was delivered, and no file is left"
+_NOT_SHOWN: Final = ("delivered", "hint")
+_EXTENSION: Final = "verification"
 
 
 def run(
-    run: Annotated[str, typer.Argument(help="The run's id.")],
+    run: RunId,
     download: Annotated[bool, typer.Option("--download", help="Read every file and compare its SHA-256.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="A collected file is an error too: all files must exist.")
     ] = False,
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
@@ -33,119 +37,112 @@ def run(
 
     The exit code is 0 if all existing files are as delivered, else 1. With --strict, all files must exist.
     """
-    with operating(data_dir, sandbox) as (backend, caller):
-        delivery = delivery_of(backend, caller, run)
-        found = verify_delivery(delivery, _progress(delivery, json=json) if download else None, strict=strict)
-        hint = _hint(delivery, found)
+    with connected(server, data_dir, sandbox) as to:
+        found = _verify(to, names.find_run(to, run)["id"], download=download, strict=strict, silent=json)
     if json:
-        about = {"id": delivery.run.id, "status": delivery.run.status, "downloaded": download}
-        output.as_json(about | asdict(found))
+        output.as_json({name: value for name, value in found.items() if name not in _NOT_SHOWN})
     else:
-        _print(delivery, found, hint)
-    if found.findings:
+        _print(found)
+    if found["findings"]:
         raise typer.Exit(1)
 
 
-def flow(flow: FlowName, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
+def _verify(server: Server, run_id: str, *, download: bool, strict: bool, silent: bool) -> Json:
+    """The server's result; while it reads files, their bytes are progress."""
+    reader = _Reader(silent=silent)
+    query = [(name, "true") for name, is_set in (("download", download), ("strict", strict)) if is_set]
+    try:
+        server.get_lines(f"{RUN.path}/{run_id}/verification", query, reader.read)
+    except ServerError as error:
+        if error.is_not_served:
+            raise server.extension_error(_EXTENSION) from None
+        raise
+    return reader.result()
+
+
+class _Reader:
+    """Reads the lines of a verification; prints the bytes read every two seconds, on standard error."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._silent, self._printed = silent, time.monotonic()
+        self._last: Json = {}
+
+    def read(self, line: bytes) -> None:
+        try:
+            self._last = loads(line)
+        except ValueError:
+            raise NotAContractServerError from None
+        if "bytesRead" in self._last and not self._silent and time.monotonic() - self._printed >= _PROGRESS_SECONDS:
+            self._printed = time.monotonic()
+            output.note(f"{output.size(self._last['bytesRead'])} of {output.size(self._last['bytes'])} read")
+
+    def result(self) -> Json:
+        if "error" in self._last:
+            raise ServerError(self._last["error"]["status"], self._last["error"]["detail"])
+        found = self._last.get("result")
+        if not isinstance(found, dict):
+            raise NotAContractServerError
+        return found
+
+
+def flow(
+    flow: FlowName, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Verify that the snapshot ranges of a flow's runs cover its datasets' history without gaps or overlaps.
 
     The exit code is 0 if they do, else 1. Snapshots that are still to be delivered are reported, not an error.
     """
-    with operating(data_dir, sandbox) as (backend, caller), backend.database.reading() as session:
-        found = find_flow(session, caller, flow)
-        proofs = flow_verification.verify_flow(session, backend.lake, found)
-    proven = not any(one.continuity and one.continuity.faults for one in proofs)
+    with connected(server, data_dir, sandbox) as to:
+        flow_id = names.find(to, FLOW, flow)["id"]
+        found = to.get_extension(f"{FLOW.path}/{flow_id}/verification")
+        if found is None:
+            raise to.extension_error(_EXTENSION)
     if json:
-        output.as_json({"id": found.id, "proven": proven, "datasets": [_document(one) for one in proofs]})
+        output.as_json(found)
     else:
-        for one in proofs:
+        for one in found["datasets"]:
             for line in _lines(one):
-                output.console.print(line, markup=False)
-    if not proven:
+                output.line(line)
+    if not found["proven"]:
         raise typer.Exit(1)
 
 
-def _print(delivery: DeliveredFiles, found: VerificationResult, hint: str | None) -> None:
-    for one in found.findings:
-        detail = f": {one.detail}" if one.detail else ""
-        output.console.print(f"{one.what} {one.uri}{detail}", markup=False)
-    counted = f"{found.files:,} files, {found.rows:,} rows, {output.size(found.bytes)}"
-    if not found.findings:
-        how = "as delivered" if delivery.files or delivery.run.status == "success" else _NOTHING
-        output.console.print(f"{counted}: {how}{_gone(found)}", markup=False)
+def _print(found: Json) -> None:
+    for one in found["findings"]:
+        detail = f": {one['detail']}" if one["detail"] else ""
+        output.line(f"{one['what']} {one['uri']}{detail}")
+    counted = f"{found['files']:,} files, {found['rows']:,} rows, {output.size(found['bytes'])}"
+    if not found["findings"]:
+        how = "as delivered" if found["delivered"] else _NOTHING
+        output.line(f"{counted}: {how}{_gone(found)}")
         return
-    kinds = [(kind, sum(one.what == kind for one in found.findings)) for kind in ("missing", "extra", "altered")]
+    kinds = [(kind, sum(one["what"] == kind for one in found["findings"])) for kind in ("missing", "extra", "altered")]
     summary = ", ".join(f"{count} {kind}" for kind, count in kinds if count)
-    output.console.print(f"{counted}: {summary}{_gone(found)}", markup=False)
-    if hint:
-        output.console.print(hint, markup=False)
+    output.line(f"{counted}: {summary}{_gone(found)}")
+    if found.get("hint"):
+        output.line(found["hint"])
 
 
-def _gone(found: VerificationResult) -> str:
+def _gone(found: Json) -> str:
     """The number of files that were collected or have expired, including the manifest."""
-    counts = ((found.collected, "collected"), (found.expired, "expired"))
+    counts = ((found["collected"], "collected"), (found["expired"], "expired"))
     return "".join(f", {count:,} {how}" for count, how in counts if count)
 
 
-def _hint(delivery: DeliveredFiles, found: VerificationResult) -> str | None:
-    """A possible cause of the findings."""
-    if any(one.what == "missing" for one in found.findings):
-        return "The consumer may have removed the files, or the target connection has another location now."
-    if found.findings and not delivery.files and delivery.run.sweep_due is not None:
-        return "The run delivered nothing. A running server will remove its remaining files."
-    return None
+def _lines(one: Json) -> list[str]:
+    if not one["tiled"]:
+        return [f"{one['name']}: {one['runs']} runs, all of them full exports; the flow has no incremental exports"]
+    found = [f"{flaw['kind']} {one['name']}: {flaw['message']}" for flaw in one["flaws"]]
+    return [*found, f"{one['name']}: {_summary(one)}"]
 
 
-def _progress(delivery: DeliveredFiles, *, json: bool) -> Callable[[int], None]:
-    """A callback that prints the bytes read every two seconds, on standard error: standard output is the result."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    total = sum(part.bytes or 0 for part in delivery.files)
-    read, printed = 0, time.monotonic()
-
-    def report(count: int) -> None:
-        nonlocal read, printed
-        read += count
-        if not json and time.monotonic() - printed >= _PROGRESS_SECONDS:
-            printed = time.monotonic()
-            console.print(f"{output.size(read)} of {output.size(total)} read", markup=False)
-
-    return report
-
-
-def _document(one: DatasetVerification) -> dict[str, Any]:
-    about = {"dataSetId": one.dataset_id, "name": one.name, "position": one.position, "runs": one.runs}
-    if one.continuity is None:
-        return about | {"tiled": False}
-    continuity = one.continuity
-    return about | {
-        "tiled": True,
-        "ranges": [
-            {"runId": run.run_id, "full": run.full, "from": run.start, "to": run.to} for run in continuity.ranges
-        ],
-        "snapshotsChecked": continuity.checked,
-        "flaws": [asdict(flaw) for flaw in continuity.faults],
-        "pendingSnapshots": continuity.pending,
-        "pendingRows": continuity.pending_rows,
-    }
-
-
-def _lines(one: DatasetVerification) -> list[str]:
-    continuity = one.continuity
-    if continuity is None:
-        return [f"{one.name}: {one.runs} runs, all of them full exports; the flow has no incremental exports"]
-    found = [f"{flaw.kind} {one.name}: {flaw.message}" for flaw in continuity.faults]
-    return [*found, f"{one.name}: {_summary(one)}"]
-
-
-def _summary(one: DatasetVerification) -> str:
-    continuity = one.continuity
-    assert continuity is not None  # noqa: S101 - checked by the caller
-    pending = f"{continuity.pending} snapshots with {continuity.pending_rows:,} rows are not delivered yet"
-    if one.position is None:
+def _summary(one: dict[str, Any]) -> str:
+    pending = f"{one['pendingSnapshots']} snapshots with {one['pendingRows']:,} rows are not delivered yet"
+    if one["position"] is None:
         return f"nothing delivered yet, or the next run is a full export; {pending}"
-    flaws = f"{len(continuity.faults)} gaps or overlaps" if continuity.faults else "no gap, no overlap"
-    if continuity.pending is None:
+    flaws = f"{len(one['flaws'])} gaps or overlaps" if one["flaws"] else "no gap, no overlap"
+    if one["pendingSnapshots"] is None:
         pending = "that snapshot is no longer in the table's history, so the next run is a full export"
-    elif not continuity.pending:
+    elif not one["pendingSnapshots"]:
         pending = "nothing is pending"
-    return f"{len(continuity.ranges)} runs up to snapshot {one.position}, {flaws}; {pending}"
+    return f"{len(one['ranges'])} runs up to snapshot {one['position']}, {flaws}; {pending}"

@@ -1,23 +1,24 @@
-"""Finding entities by what a person types: an id, the beginning of an id, or a name."""
+"""Finding things by what a person types: an id, the beginning of an id, or a name."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+from urllib.parse import quote
 
 from offtake.client.problems import ServerError
-from offtake.client.server import FLOW_SERVICE, Server
+from offtake.client.server import ACCESS_CONTROL, CATALOG, FLOW_SERVICE, Server
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-SHORT_ID: Final = 8
-"""The length of ids in tables on a terminal."""
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PREFIX: Final = re.compile(r"[0-9a-fA-F-]{4,36}")
-_NOT_IN_FILTERS: Final = re.compile(r"[,&=<>!\n]")
+_CATALOG_ID: Final = re.compile("[0-9a-f]{24}|[0-9A-HJKMNP-TV-Z]{26}")
+_PREFIX: Final = re.compile(r"[0-9A-Za-z-]{4,36}")
+_NOT_IN_FILTERS: Final = re.compile(r"[,&=<>!*~\n]")
 _NAMED: Final = 10
-_NOT_FOUND: Final = 404
+_LATEST: Final = 1000
+"""Runs and batches are searched by the beginning of their id among so many of the latest."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class Kind:
 
 FLOW: Final = Kind("flows", "flow")
 CONNECTION: Final = Kind("connections", "connection")
+RUN: Final = Kind("runs", "run")
+ROLES: Final = f"{ACCESS_CONTROL}/administration/roles"
+CLIENTS: Final = f"{ACCESS_CONTROL}/administration/clients"
 
 
 def find(server: Server, kind: Kind, text: str) -> Json:
-    """The entity with that id or name, or whose id starts so.
+    """The entity of Flow Service with that id or name, or whose id starts so.
 
     Raises `OfftakeError` with the candidates when there is none or several.
     """
@@ -46,13 +50,71 @@ def find(server: Server, kind: Kind, text: str) -> Json:
         try:
             return server.get_one(f"{kind.path}/{text}")
         except ServerError as error:
-            if error.status != _NOT_FOUND:
+            if not _is_missing(error):
                 raise
-    if not _NOT_IN_FILTERS.search(text) and text.strip() == text:
+    if _is_plain(text):
         named = list(server.get_all(kind.path, (("property", f"name=={text}"),)))
         if len(named) == 1:
             return named[0]
     return choose(kind.word, text, server.get_all(kind.path))
+
+
+def find_run(server: Server, text: str) -> Json:
+    """The run with that id, or whose id starts so."""
+    if _UUID.fullmatch(text):
+        return server.get_one(f"{RUN.path}/{text}")
+    return choose_by_id("run", text, server.get_all(RUN.path, most=_LATEST))
+
+
+def find_dataset(server: Server, text: str) -> Json:
+    """The dataset with that id or name, or whose id starts so, with its `id`."""
+    found = find_datasets(server, text)
+    if len(found) == 1:
+        return found[0]
+    few = (("properties", "name"),)
+    one = choose("dataset", text, server.get_by_start(f"{CATALOG}/dataSets", None, few))
+    return _catalog(server, "dataSets", one["id"]) or one
+
+
+def find_datasets(server: Server, text: str) -> list[Json]:
+    """The dataset with exactly that id, else those with exactly that name."""
+    if _CATALOG_ID.fullmatch(text):
+        found = _catalog(server, "dataSets", text)
+        if found is not None:
+            return [found]
+    if not text.strip():
+        return []
+    query = (("name", text),) if _is_plain(text) else (("properties", "name"),)
+    return [one for one in server.get_by_start(f"{CATALOG}/dataSets", None, query) if one.get("name") == text]
+
+
+def find_batch(server: Server, text: str) -> Json:
+    """The batch with that id, or whose id starts so, with its `id`."""
+    if _CATALOG_ID.fullmatch(text):
+        found = server.get(f"{CATALOG}/batches/{text}")
+        return {"id": text, **found[text]}
+    latest = (("orderBy", "desc:created"),)
+    return choose_by_id("batch", text, server.get_by_start(f"{CATALOG}/batches", None, latest, _LATEST))
+
+
+def find_role(server: Server, text: str) -> Json:
+    """The role with that id or name, or whose id starts so."""
+    return choose("role", text, server.get_by_start(ROLES, "items"))
+
+
+def find_client_id(server: Server, text: str) -> str:
+    """The id of the client with that id, account id or name, or whose id starts so; revoked ones are left out.
+
+    A server without a list of clients takes the text as it is.
+    """
+    try:
+        known = [one for one in server.get_by_start(CLIENTS, "items") if one.get("revokedAt") is None]
+    except ServerError as error:
+        if error.is_not_served:
+            return text
+        raise
+    account = [one for one in known if one.get("accountId") == text]
+    return str((account[0] if len(account) == 1 else choose("client", text, known))["id"])
 
 
 def choose(
@@ -63,7 +125,7 @@ def choose(
     for found in (
         [one for one in known if one["id"] == text],
         [one for one in known if name_of(one) == text],
-        [one for one in known if _PREFIX.fullmatch(text) and one["id"].startswith(text.lower())],
+        [one for one in known if _starts(one, text)],
     ):
         if len(found) == 1:
             return found[0]
@@ -72,6 +134,40 @@ def choose(
     near = get_close_matches(text, [name_of(one) for one in known], 3)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"See: offtake {word} list"
     raise OfftakeError(f"No {word} has the id or the name {text[:200]}. {hint}")
+
+
+def choose_by_id(word: str, text: str, candidates: Iterable[Json]) -> Json:
+    """The candidate whose id starts so, of a kind that has no names. Raises as `find` does."""
+    found = [one for one in candidates if _starts(one, text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(one["id"] for one in found[:_NAMED]) + (" …" if len(found) > _NAMED else "")
+        raise OfftakeError(f"{text} is ambiguous: it can be the {word}s {ids}. Give more of the id.")
+    raise OfftakeError(f"The {word} {text[:200]} is not found. See: offtake {word} list")
+
+
+def _starts(one: Json, text: str) -> bool:
+    return bool(_PREFIX.fullmatch(text)) and str(one["id"]).lower().startswith(text.lower())
+
+
+def _is_plain(text: str) -> bool:
+    """Whether filters of the contract can hold the text."""
+    return bool(text) and not _NOT_IN_FILTERS.search(text) and text.strip() == text
+
+
+def _is_missing(error: ServerError) -> bool:
+    return error.is_not_found or error.is_not_served
+
+
+def _catalog(server: Server, resource: str, row_id: str) -> Json | None:
+    try:
+        found = server.get(f"{CATALOG}/{resource}/{quote(row_id, safe='')}")
+    except ServerError as error:
+        if _is_missing(error):
+            return None
+        raise
+    return {"id": row_id, **found[row_id]}
 
 
 def _listed(found: Sequence[Json], name_of: Callable[[Json], str]) -> str:

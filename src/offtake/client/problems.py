@@ -1,36 +1,51 @@
 """Errors of a server as the command line shows them."""
 
-from typing import Any
+from typing import Any, Final
 
 from offtake.client.transport import Answer, Request
 from offtake.errors import OfftakeError
 
-_LONGEST = 1000
+_LONGEST: Final = 2000
+_NOT_SERVED: Final = (404, 405, 501)
+_NO_RESOURCE: Final = "-1439-404"
 
 
 class ServerError(OfftakeError):
-    """The server refused a request; the text is the server's own. `status`: of HTTP."""
+    """The server refused a request; the text is the server's own. `status`: of HTTP; `code`: the problem's type."""
 
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        self.status, self.code = status, code
         super().__init__(message)
+
+    @property
+    def is_not_served(self) -> bool:
+        """Whether the server does not have this operation, such as an extension; not: the resource is missing."""
+        return self.status in _NOT_SERVED and not self.is_not_found
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether the resource does not exist, or the caller may not see it."""
+        return self.code.endswith(_NO_RESOURCE)
 
 
 def error_of(request: Request, answer: Answer) -> ServerError:
     """The error of an answer whose status is one of an error."""
-    return ServerError(answer.status, _message(request, answer))
-
-
-def _message(request: Request, answer: Answer) -> str:
     try:
         found = answer.json()
     except OfftakeError:
         found = None
+    return ServerError(answer.status, _message(request, answer, found), _text(found, "type"))
+
+
+def _message(request: Request, answer: Answer, found: object) -> str:
     # The contract's services, its gateway, and OAuth (RFC 6749, 5.2) name their texts differently.
     texts = (_text(found, name) for name in ("detail", "message", "error_description", "errorMessage", "title"))
     text = next((one for one in texts if one), "")
     if not text:
-        return f"{request.method} {request.path} was answered with HTTP status {answer.status}."
+        return (
+            f"{request.method} {request.path} was answered with HTTP status {answer.status} and no message. "
+            "Check the server's URL."
+        )
     return text[:_LONGEST]
 
 

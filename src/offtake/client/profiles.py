@@ -79,6 +79,11 @@ def default_server() -> str | None:
     return os.environ.get(SERVER_VARIABLE) or _read_toml(config_file()).get("default")
 
 
+def data_dir(default: Path) -> Path:
+    """The data directory whose `admin.json` is used: `OFFTAKE_DATA_DIR`, else `default`."""
+    return Path(os.environ.get("OFFTAKE_DATA_DIR") or default)
+
+
 def _of_url(server: str, known: Mapping[str, dict[str, str]], data_dir: Path) -> dict[str, str]:
     url = server.rstrip("/")
     same = (one for one in known.values() if one.get("server", "").rstrip("/") == url)

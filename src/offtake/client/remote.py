@@ -3,6 +3,7 @@
 import logging
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx2
@@ -11,7 +12,14 @@ from offtake.client import token_cache
 from offtake.client.problems import error_of
 from offtake.client.profiles import Profile
 from offtake.client.token_cache import Token
-from offtake.client.transport import Answer, NotAContractServerError, Request
+from offtake.client.transport import (
+    FIRST_ERROR_STATUS,
+    Answer,
+    FilePart,
+    NotAContractServerError,
+    Receive,
+    Request,
+)
 from offtake.errors import OfftakeError
 
 _TIMEOUT: Final = httpx2.Timeout(120, connect=10)
@@ -19,6 +27,8 @@ _TOKEN_REFUSED: Final = 401
 _BUSY: Final = 503
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 2.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_PIECE: Final = 1024 * 1024
 _DEFAULT_LIFETIME: Final = 3600
 _IN_SANDBOX: Final = "x-sandbox-name"
 
@@ -41,32 +51,39 @@ class Remote:
         """The server's URL."""
         return self._profile.server
 
+    def now(self) -> float:
+        """The time of this machine: tokens show soon enough when the server's is another one."""
+        return time.time()
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request, receive: Receive | None = None) -> Answer:
         """Send a request; one that the server is too busy for is sent again. Raises `OfftakeError`."""
-        answer = self._send(request)
+        answer = self._send(request, receive)
         if answer.status == _TOKEN_REFUSED:
             token_cache.forget(self._profile)
             self._token = None
-            answer = self._send(request)
+            answer = self._send(request, receive)
         return answer
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: Request, receive: Receive | None) -> Answer:
         headers = {**self._identity(), **request.headers}
+        if isinstance(request.content, FilePart):
+            headers["content-length"] = str(request.content.size)
         for attempt in range(1, _TRIES + 1):
             answer = self._exchange(
                 request.method,
                 f"{self._profile.server}{request.path}",
+                receive,
                 params=list(request.query),
-                content=request.content,
+                content=_pieces(request.content) if isinstance(request.content, FilePart) else request.content,
                 headers=headers,
             )
             if answer.status != _BUSY or attempt == _TRIES:
                 break
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_pause(answer))
         return answer
 
     def _identity(self) -> dict[str, str]:
@@ -102,17 +119,38 @@ class Remote:
         token_cache.keep(profile, token)
         return token
 
-    def _exchange(self, method: str, url: str, **options: Any) -> Answer:  # noqa: ANN401 - the driver's options
+    def _exchange(self, method: str, url: str, receive: Receive | None = None, **options: Any) -> Answer:  # noqa: ANN401 - the driver's options
         try:
-            found = self._http.request(method, url, **options)
+            with self._http.stream(method, url, **options) as found:
+                headers = {name.lower(): value for name, value in found.headers.items()}
+                if receive is None or found.status_code >= FIRST_ERROR_STATUS:
+                    return Answer(found.status_code, headers, found.read())
+                for piece in found.iter_bytes():
+                    receive(piece)
+                return Answer(found.status_code, headers, b"")
         except httpx2.TimeoutException:
             raise OfftakeError(f"The server {self.server} did not answer in time.") from None
         except httpx2.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise OfftakeError(f"The server {self.server} cannot be reached: {reason}.") from None
+            hint = " Set ca_file in its profile to trust its certificate." if "CERTIFICATE_VERIFY" in reason else ""
+            raise OfftakeError(f"The server {self.server} cannot be reached: {reason}.{hint}") from None
         except httpx2.InvalidURL:
             raise OfftakeError(f"{url} is not a valid URL.") from None
-        return Answer(found.status_code, dict(found.headers), found.content)
+
+
+def _pause(answer: Answer) -> float:
+    """The seconds before a busy server is asked again: its `Retry-After`, within limits."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_PAUSE_SECONDS) if text.isdecimal() else _PAUSE_SECONDS
+
+
+def _pieces(part: FilePart) -> Iterator[bytes]:
+    with part.path.open("rb") as file:
+        file.seek(part.first)
+        left = part.size
+        while left and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
 
 
 def _trust(profile: Profile) -> ssl.SSLContext:

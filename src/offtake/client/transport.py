@@ -1,26 +1,39 @@
 """How requests reach a server: over the network, or in the same process."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from offtake.errors import OfftakeError
 
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
+LINES: Final = "application/x-ndjson"
+FIRST_ERROR_STATUS: Final = 400
 
 Query = Sequence[tuple[str, str]]
+Receive = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A range of a local file as the body of a request."""
+
+    path: Path
+    first: int
+    size: int
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `path`: from the server's root; `sandbox`: whether it is about the content of a sandbox."""
+    """One request. `path`: from the server's root, with its special characters quoted."""
 
     method: str
     path: str
     query: Query = ()
-    content: bytes | None = None
+    content: bytes | FilePart | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -35,7 +48,7 @@ class Answer:
     @property
     def is_error(self) -> bool:
         """Whether the request failed."""
-        return self.status >= 400  # noqa: PLR2004 - HTTP's first status of an error
+        return self.status >= FIRST_ERROR_STATUS
 
     def json(self) -> Any:  # noqa: ANN401 - whatever JSON can hold
         """The parsed body. Raises `NotAContractServerError`."""
@@ -60,8 +73,16 @@ class Transport(Protocol):
         """The server, for messages: its URL or its data directory."""
         ...
 
-    def send(self, request: Request) -> Answer:
-        """Send one request and return the answer, whatever its status."""
+    def now(self) -> float:
+        """The server's time, epoch seconds."""
+        ...
+
+    def send(self, request: Request, receive: Receive | None = None) -> Answer:
+        """Send one request and return the answer, whatever its status.
+
+        `receive` gets the body's pieces as they arrive, unless the status is one of an error; the answer's content is
+        then empty.
+        """
         ...
 
     def close(self) -> None:

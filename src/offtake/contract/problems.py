@@ -89,7 +89,12 @@ OVERLOADED: Final = Code(
 )
 NO_ROOM: Final = Code(3507, 503, "the server's disk is full or cannot be written", "Service Unavailable")
 
-STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused the request or did not answer", "Bad Gateway")
+STORAGE_AWAY: Final = Code(
+    3502,
+    502,
+    "the storage of a landing zone or a destination refused the request or did not answer",
+    "Bad Gateway",
+)
 
 
 def codes() -> list[Code]:

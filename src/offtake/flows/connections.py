@@ -189,6 +189,14 @@ def render(row: Connection, caller: Caller) -> Json:
     )
 
 
+def render_all(session: Session, rows: Sequence[Connection], caller: Caller) -> list[Json]:
+    """Render the connections for the API, with the runs whose files there are still to be removed (an extension)."""
+    left = runs_with_files_left(session, [row.id for row in rows])
+    return [
+        render(row, caller) | ({"extensions": {"toBeRemoved": left[row.id]}} if row.id in left else {}) for row in rows
+    ]
+
+
 def reference(row: Connection) -> Json:
     """Render the reference to the connection in other entities."""
     return {"id": row.id, "connectionSpec": entities.spec_ref(row.connection_spec_id)}

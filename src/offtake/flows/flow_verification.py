@@ -1,11 +1,12 @@
 """Verifies the continuity of a flow's deliveries, dataset by dataset."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.documents import Json
 from offtake.flows import continuity, flows
 from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake
@@ -28,6 +29,22 @@ class DatasetVerification:
     position: int | None
     runs: int
     continuity: Continuity | None
+
+    def to_json(self) -> Json:
+        """Render it for the API."""
+        about: Json = {"dataSetId": self.dataset_id, "name": self.name, "position": self.position, "runs": self.runs}
+        if self.continuity is None:
+            return about | {"tiled": False}
+        found = self.continuity
+        ranges = [{"runId": one.run_id, "full": one.full, "from": one.start, "to": one.to} for one in found.ranges]
+        return about | {
+            "tiled": True,
+            "ranges": ranges,
+            "snapshotsChecked": found.checked,
+            "flaws": [asdict(one) for one in found.faults],
+            "pendingSnapshots": found.pending,
+            "pendingRows": found.pending_rows,
+        }
 
 
 def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerification]:

@@ -65,6 +65,7 @@ def _render(row: Run, caller: Caller, totals: "_Totals") -> Json:
             "metrics": totals.metrics(),
             "activities": totals.activities(),
         }
+        | {"extensions": {"trigger": row.trigger, "scheduledAt": row.scheduled_at}}
         | parent
         | ({"params": row.params} if row.params else {})
     )

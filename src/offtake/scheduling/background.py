@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from offtake.deployment.backend import Backend
 from offtake.engines.local import LocalEngine
@@ -77,6 +77,23 @@ def background_services(backend: Backend, owner: str, duties: ProcessRoles = Pro
         backend.database.wakeup.notify()
         for thread in threads:
             thread.join()
+        engine.close()
+
+
+@contextmanager
+def run_worker(backend: Backend, owner: str, run_id: str) -> Iterator[None]:
+    """Execute one run by lease in a background thread until the block ends; then release it, within seconds."""
+    stop = threading.Event()
+    engine = LocalEngine(backend.settings.export_processes)
+    worker = replace(worker_of(backend, engine, owner), only=run_id)
+    thread = threading.Thread(target=worker.work, args=(stop,), name="worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        backend.database.wakeup.notify()
+        thread.join()
         engine.close()
 
 

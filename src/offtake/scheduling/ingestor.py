@@ -59,7 +59,8 @@ _ADVICE: Final = "Correct the file, and send it with a new batch."
 class _ClaimedBatch:
     """A batch to be imported or, when it is committed already (`landed`), reverted.
 
-    `files` is None when no server has them, because the command line was importing them.
+    `files` is None when no server has them, because the command line was importing them. `again`: whether files that
+    were imported before may be imported.
     """
 
     dataset: Dataset
@@ -67,6 +68,7 @@ class _ClaimedBatch:
     files: tuple[InputFile, ...] | None
     options: ParseOptions
     evolve: bool
+    again: bool
     replaces: tuple[CommittedBatch, ...]
     landed: CommittedBatch | None
     sent_bytes: int
@@ -173,7 +175,7 @@ class Ingestor:
                 stopped,
                 evolve=work.evolve,
                 may_rewrite=lambda: rewrites.begin(self.database, lease),
-                before_commit=lambda: duplicate_content.claim(self.database, lease, hashed.result(), again=True),
+                before_commit=lambda: duplicate_content.claim(self.database, lease, hashed.result(), again=work.again),
             )
             return self.parsers.ingest(work.table, work.files, attempt, work.options)
 
@@ -232,6 +234,7 @@ class Ingestor:
                 else (() if is_sent else None),
                 options=parse_options(batches.read_format(batch.input_format)) if has_files else ParseOptions(),
                 evolve=dataset.evolves or batch.evolve,
+                again=not (has_files and batches.read_format(batch.input_format).refuse_duplicates),
                 replaces=batches.batches_to_replace(session, batch),
                 landed=landed,
                 sent_bytes=sum(file.size for file in uploaded_files.all_of(session, batch.id)),

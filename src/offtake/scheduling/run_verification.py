@@ -60,6 +60,15 @@ def verify_delivery(
         sink.close()
 
 
+def possible_cause(delivery: DeliveredFiles, found: VerificationResult) -> str | None:
+    """A possible cause of the findings, as a sentence."""
+    if any(one.what == "missing" for one in found.findings):
+        return "The consumer may have removed the files, or the target connection has another location now."
+    if found.findings and not delivery.files and delivery.run.sweep_due is not None:
+        return "The run delivered nothing. A running server will remove its remaining files."
+    return None
+
+
 def _own_folders(session: Session, run: Run, datasets: list[RunDataset]) -> set[str]:
     """The run's folders that no other run of the same target has delivered to."""
     folders = {one.folder for one in datasets if not one.error}

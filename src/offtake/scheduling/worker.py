@@ -43,13 +43,17 @@ class _LeaseToken:
 
 @dataclass(frozen=True)
 class Worker:
-    """Executes runs, one at a time. Several workers may share a context, in one process or in many."""
+    """Executes runs, one at a time. Several workers may share a context, in one process or in many.
+
+    `only`: the id of the one run that it executes; None for all.
+    """
 
     context: RunContext
     loader: JobLoader
     owner: str
     watch: LeaseMonitor
     lease_seconds: float
+    only: str | None = None
     probe_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a worker probes a destination that did not answer before, so that the others serve healthy ones."""
 
@@ -62,7 +66,8 @@ class Worker:
         turn = _Turn(self.probe_lock)
         try:
             now = self.context.clock.now_ms()
-            lease = runs.claim(self.context.database, self.owner, self.watch, now, may_probe=turn.taken)
+            database = self.context.database
+            lease = runs.claim(database, self.owner, self.watch, now, may_probe=turn.taken, only=self.only)
             if lease is None:
                 return False
             failpoint("claimed")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.store import health
@@ -25,15 +25,17 @@ class QueuedRun:
     away: bool
 
 
-def find_next(session: Session, expired: Mapping[str, int], now_ms: int, *, may_probe: bool = True) -> QueuedRun | None:
-    """Find and lock the oldest free run; None when there is none.
+def find_next(
+    session: Session, expired: Mapping[str, int], now_ms: int, *, may_probe: bool = True, only: str | None = None
+) -> QueuedRun | None:
+    """Find and lock the oldest free run, or the run with the id `only`; None when there is none.
 
     Runs with a due `not_before` come in its order, those with fewer attempts first. `expired`: ids of runs whose leases
     have expired, with their heartbeat counters. Each query reads the first entries of an index, however many runs wait.
     `may_probe`: whether the worker may probe a destination that is unavailable.
     """
     for _ in range(_TRIES):
-        run = _oldest(session, expired, now_ms)
+        run = _oldest(session, expired, now_ms, only)
         if run is None:
             return None
         away = run.address is not None and health.is_away(session.get(DestinationHealth, run.address))
@@ -49,16 +51,18 @@ def find_next(session: Session, expired: Mapping[str, int], now_ms: int, *, may_
     return None
 
 
-def _oldest(session: Session, expired: Mapping[str, int], now_ms: int) -> Run | None:
+def _oldest(session: Session, expired: Mapping[str, int], now_ms: int, only: str | None) -> Run | None:
     free = [
         Run.heartbeat_counter == 0,
         *((Run.id == run_id) & (Run.heartbeat_counter == counter) for run_id, counter in expired.items()),
     ]
     by_age = (Run.created_at, Run.id)
-    queries = (
+    queries: tuple[Select[Run], ...] = (
         select(Run).where(HELD_RUN, or_(*free)).order_by(*by_age),
         select(Run).where(IN_QUEUE, Run.not_before.is_(None)).order_by(*by_age),
         select(Run).where(IN_QUEUE, Run.not_before <= now_ms).order_by(Run.not_before, Run.fence, *by_age),
     )
+    if only is not None:
+        queries = tuple(query.where(Run.id == only) for query in queries)
     found = (session.scalar(query.limit(1).with_for_update(skip_locked=True)) for query in queries)
     return min((run for run in found if run is not None), key=lambda run: (run.created_at, run.id), default=None)

@@ -28,8 +28,16 @@ def any_live(database: Database) -> bool:
     return database.finds(select(Run.id).where(LIVE_RUN))
 
 
-def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, may_probe: bool = True) -> Lease | None:
-    """Claim the oldest run that is free or whose lease has expired; None when there is none.
+def claim(
+    database: Database,
+    owner: str,
+    watch: LeaseMonitor,
+    now_ms: int,
+    *,
+    may_probe: bool = True,
+    only: str | None = None,
+) -> Lease | None:
+    """Claim the oldest run that is free or whose lease has expired, or only the run `only`; None when there is none.
 
     A run is not free before its `not_before`, while another run probes its destination (`health`), or, without
     `may_probe`, while its destination is unavailable. While no run is live, nothing is written.
@@ -39,7 +47,7 @@ def claim(database: Database, owner: str, watch: LeaseMonitor, now_ms: int, *, m
     with database.writing() as session:
         held = select(Run.id, Run.fence, Run.heartbeat_counter).where(HELD_RUN, Run.heartbeat_counter > 0)
         expired = watch.is_expired((run_id, fence, counter) for run_id, fence, counter in session.execute(held))
-        found = queue.find_next(session, expired, now_ms, may_probe=may_probe)
+        found = queue.find_next(session, expired, now_ms, may_probe=may_probe, only=only)
         if found is None:
             return None
         run = found.run

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.error_types import CATALOG
+from offtake.api.openapi import extension_examples
 from offtake.api.openapi import lake_examples as examples
 from offtake.api.openapi.operations import document_operation, keyed_schema
 from offtake.api.responses import IfMatch
@@ -77,6 +78,13 @@ def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: 
         return dataset_documents.get_document(
             session, backend.lake, caller, dataset_id, request.query_params.multi_items()
         )
+
+
+@router.get("/dataSets/{dataset_id}/table", **document_operation(extension_examples.TABLE))
+def get_table(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
+    """Get the size, columns and snapshots of a dataset's table (an extension)."""
+    with backend.database.reading() as session:
+        return dataset_documents.describe_table(session, backend.lake, caller, dataset_id)
 
 
 _CHANGING: Final = document_operation(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"})

@@ -48,7 +48,7 @@ def list_all(caller: CallerOf, backend: BackendOf, params: ListOf) -> Json:
     query = params.query(_DEFAULT_LIMIT)
     with backend.database.reading() as session:
         page = queries.connections(session, caller, query)
-        return lists.answer("/connections", query, page, lambda rows: [connections.render(row, caller) for row in rows])
+        return lists.answer("/connections", query, page, lambda rows: connections.render_all(session, rows, caller))
 
 
 @router.get("/connections/{row_id}", **document_operation(examples.one(examples.CONNECTION)))
@@ -57,7 +57,7 @@ def get(caller: CallerOf, backend: BackendOf, row_id: str, response: Response) -
     caller.require(VIEW_DESTINATIONS)
     with backend.database.reading() as session:
         row = queries.connection(session, caller, row_id)
-        return responses.one(response, connections.render(row, caller))
+        return responses.one(response, connections.render_all(session, [row], caller)[0])
 
 
 @router.patch(
@@ -97,7 +97,7 @@ def search(caller: CallerOf, backend: BackendOf, body: JsonBody, token: Token = 
     with backend.database.reading() as session:
         page = queries.connections(session, caller, query)
         return lists.answer(
-            "/connections/search", query, page, lambda rows: [connections.render(row, caller) for row in rows]
+            "/connections/search", query, page, lambda rows: connections.render_all(session, rows, caller)
         )
 
 

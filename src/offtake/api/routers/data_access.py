@@ -23,11 +23,14 @@ router = APIRouter(tags=["data access"])
 
 _CHUNK: Final = 1024 * 1024
 _MOST: Final = 100
+_MOST_ROWS: Final = 1000
+_LINES: Final = "application/x-ndjson"
 _BYTES: Final = "application/octet-stream"
 _VERSION: Final = "1.0.0"
 
 Start = Annotated[str | None, Query(description="How many items to skip.")]
 Limit = Annotated[str | None, Query(description="Items per page, 1 to 100.")]
+Rows = Annotated[str | None, Query(description="Number of rows, 1 to 1000; default 100.")]
 Name = Annotated[str | None, Query(alias="path", description="The name of a file: returns its bytes.")]
 Range = Annotated[str | None, Header(alias="Range", description="A byte range such as bytes=0-99.")]
 
@@ -131,6 +134,15 @@ def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
     """Get the first rows of a dataset, at most 100."""
     with backend.database.reading() as session:
         return {"data": dataset_documents.preview(session, backend.lake, caller, dataset_id, _MOST)}
+
+
+@router.get("/datasets/{dataset_id}/rows", response_class=Response, **document_operation(also={200: _LINES}))
+def rows(caller: CallerOf, backend: BackendOf, dataset_id: str, limit: Rows = None) -> Response:
+    """Get the first rows of a dataset as lines of JSON (NDJSON), numbers with all their digits (an extension)."""
+    most = catalog_query.number("/limit", limit or str(_MOST), 1, _MOST_ROWS)
+    with backend.database.reading() as session:
+        lines = dataset_documents.preview_lines(session, backend.lake, caller, dataset_id, most)
+    return Response("".join(f"{one}\n" for one in lines), media_type=_LINES)
 
 
 def _small_files(

@@ -10,7 +10,7 @@ from offtake.api.openapi.operations import JSON_TYPE, document_operation
 from offtake.api.responses import IfMatch, Op
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.documents import Json
-from offtake.flows import queries, run_documents, runs
+from offtake.flows import flow_status, queries, run_documents, runs
 from offtake.flows.run_manifests import read_manifest
 
 router = APIRouter(tags=["runs"])
@@ -80,5 +80,7 @@ def act(
         row = runs.act(session, caller, run_id, op, if_match, backend.clock.now_ms())
         session.flush()
         shown = run_documents.render(session, row, caller)
+        if row.id == run_id:
+            shown["extensions"]["cancelled"] = flow_status.after_cancel(session, row)
     response.headers["etag"] = shown["etag"]
     return shown

@@ -203,7 +203,8 @@ def set_evolves(person: PersonOf, dataset_id: str, form: Form) -> Response:
         row = datasets.get(session, person.caller, dataset_id, lock=True)
         require(form, "evolves")
         evolves = text(form, "evolves") == "true"
-        datasets.set_evolves(session, person.caller, row, backend.clock.now_ms(), evolves=evolves)
+        change = {"extensions": {"offtake": {"evolves": evolves}}}
+        datasets.merge(session, person.caller, row, change, backend.clock.now_ms())
     return RedirectResponse(person.url(f"datasets/{dataset_id}/settings"), 303)
 
 
