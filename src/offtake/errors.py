@@ -21,6 +21,10 @@ class NoDeploymentError(OfftakeError):
     """The data directory or the database has no deployment of Offtake; nothing was written."""
 
 
+class BusyError(OfftakeError):
+    """All places for work of this kind are taken; the request can be retried in a few seconds."""
+
+
 @dataclass(frozen=True)
 class FieldProblem:
     """One problem of one field of a request; `path` is a JSON pointer such as `/params/bucketName`."""

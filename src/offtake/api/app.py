@@ -25,11 +25,20 @@ from offtake.api.request_log import RequestLogMiddleware
 from offtake.deployment.backend import Backend
 
 _NO_PREFIX: Final = ("health", "reference", "tokens")
+_FLOW_MODULES: Final = (
+    "specs",
+    "connections",
+    "sources",
+    "targets",
+    "flows",
+    "flow_extensions",
+    "flow_history",
+    "runs",
+    "run_extensions",
+    "run_verification",
+)
 _SERVICES: Final = (
-    (
-        FLOW_SERVICE,
-        ("specs", "connections", "sources", "targets", "flows", "flow_extensions", "runs", "run_extensions"),
-    ),
+    (FLOW_SERVICE, _FLOW_MODULES),
     (ACTIVATION, ("adhoc",)),
     (CATALOG, ("catalog",)),
     (DATASETS, ("dataset_labels",)),
@@ -48,10 +57,17 @@ _RESOURCES: Final = {
     "connections": ("connections",),
     "sourceConnections": ("sources",),
     "targetConnections": ("targets",),
-    "flows": ("flows", "flow_extensions"),
-    "runs": ("runs", "run_extensions"),
+    "flows": ("flows",),
+    "runs": ("runs",),
+    "flows status": ("flow_extensions",),
+    "flows run": ("flow_extensions",),
+    "flows backfill": ("flow_history",),
+    "flows verification": ("flow_history",),
+    "runs progress": ("run_extensions",),
+    "runs files": ("run_extensions",),
+    "runs verification": ("run_verification",),
 }
-"""The modules of each resource of Flow Service."""
+"""The modules of each resource of Flow Service, or of a resource and the last step of a longer path."""
 
 
 def create_app(backend: Backend) -> FastAPI:
@@ -79,8 +95,9 @@ def create_empty_app(backend: Backend, *, raises: bool = False) -> FastAPI:
 def modules_for(path: str) -> tuple[str, tuple[str, ...]]:
     """The prefix and the modules of routers that a request for that path needs; none for an unknown one."""
     if path.startswith(f"{FLOW_SERVICE}/"):
-        resource = path.removeprefix(f"{FLOW_SERVICE}/").partition("/")[0]
-        return FLOW_SERVICE, _RESOURCES.get(resource, ())
+        resource, *steps = path.removeprefix(f"{FLOW_SERVICE}/").split("/")
+        last = f"{resource} {steps[-1]}" if len(steps) > 1 else resource
+        return FLOW_SERVICE, _RESOURCES.get(last, _RESOURCES.get(resource, ()))
     return next(((prefix, modules) for prefix, modules in _SERVICES if prefix and path.startswith(prefix)), ("", ()))
 
 

@@ -12,7 +12,7 @@ from fastapi import Response
 
 from offtake.contract import opaque_tokens
 from offtake.destinations.landing_zone.files import Entry, ZoneFile
-from offtake.formats.registry import MEDIA_TYPES
+from offtake.formats.names import MEDIA_TYPES
 
 VERSION: Final = "2022-11-02"
 _XML: Final = "application/xml"

@@ -13,10 +13,8 @@ from starlette.exceptions import HTTPException
 from offtake.api.error_types import ACTIVATION, TOKENS, error_tag
 from offtake.contract import problems
 from offtake.contract.problems import Problem
-from offtake.errors import InvalidInputError, OfftakeError, disk_error, exhaustion
-from offtake.flows.connection_checks import ChecksBusyError
+from offtake.errors import BusyError, InvalidInputError, OfftakeError, disk_error, exhaustion
 from offtake.invalid_values import problem_of
-from offtake.lake.parsers import ParsersBusyError
 from offtake.logs import same_line
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
 
@@ -120,9 +118,8 @@ def _install_storage(app: FastAPI, type_prefix: str, *, raises: bool) -> None:
         body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
         return _answer(request, problems.BUSY.status, body, {"retry-after": "1"})
 
-    @app.exception_handler(ChecksBusyError)
-    @app.exception_handler(ParsersBusyError)
-    def reading(request: Request, error: OfftakeError) -> JSONResponse:
+    @app.exception_handler(BusyError)
+    def no_place(request: Request, error: BusyError) -> JSONResponse:
         body = problem_body(request, type_prefix, Problem(problems.BUSY, str(error)))
         return _answer(request, problems.BUSY.status, body, {"retry-after": "5"})
 

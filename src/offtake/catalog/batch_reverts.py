@@ -11,7 +11,7 @@ from offtake.errors import LeaseLostError, OfftakeError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake
-from offtake.lake.ingest import CommittedBatch
+from offtake.lake.committed_batch import CommittedBatch
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.table_names import TableName
 from offtake.store import batches as store

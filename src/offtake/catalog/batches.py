@@ -17,7 +17,7 @@ from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
 from offtake.contract.problems import Problem
 from offtake.documents import Json
-from offtake.lake.ingest import CommittedBatch
+from offtake.lake.committed_batch import CommittedBatch
 from offtake.store import batches as store
 from offtake.store.tables import Batch, BatchFile, Dataset
 

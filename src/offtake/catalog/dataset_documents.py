@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlparse
 
 from sqlalchemy import ColumnElement, literal, select
@@ -17,12 +17,14 @@ from offtake.contract.catalog_query import Field, Params, Query, Shape
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import DeliveryError
-from offtake.formats.ndjson import lines
-from offtake.formats.types import check_supported
-from offtake.lake import observable_schema, table_description
-from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
 from offtake.store.tables import Batch, Dataset
+
+if TYPE_CHECKING:
+    from offtake.lake.catalog import Lake
+
+    LakeOf = Callable[[], Lake]
+    """Opens the lake, which most lists do not need."""
 
 _STATE: Final = {"aspect": "production", "state": "DRAFT", "status": "enabled"}
 _OBSERVABLE: Final = "observableSchema"
@@ -42,14 +44,14 @@ class LastBatches:
     updated_at: int
 
 
-def list_documents(session: Session, lake: Lake, caller: Caller, params: Params) -> Json:
+def list_documents(session: Session, lake: "LakeOf", caller: Caller, params: Params) -> Json:
     """One page of datasets, keyed by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     query = catalog_query.read(session, SHAPE, params)
     return documents(session, lake, rows(session, caller, query), query)
 
 
-def get_document(session: Session, lake: Lake, caller: Caller, dataset_id: str, params: Params) -> Json:
+def get_document(session: Session, lake: "LakeOf", caller: Caller, dataset_id: str, params: Params) -> Json:
     """One dataset, under its id; raises 1439."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
@@ -57,23 +59,29 @@ def get_document(session: Session, lake: Lake, caller: Caller, dataset_id: str, 
     return documents(session, lake, [row], catalog_query.read(session, SHAPE, projection))
 
 
-def describe_table(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> Json:
+def describe_table(session: Session, lake: "Lake", caller: Caller, dataset_id: str) -> Json:
     """The size, columns and snapshots of the dataset's table; raises 1439."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
+    from offtake.lake import table_description  # noqa: PLC0415 - PyIceberg, which most requests do not need
+
     found = table_description.describe(lake, TableName(row.table_name))
     return {"id": row.id, "name": row.name, "evolves": row.evolves, **found.to_json()}
 
 
-def preview(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[Json]:
+def preview(session: Session, lake: "Lake", caller: Caller, dataset_id: str, most: int) -> list[Json]:
     """The first rows of a dataset, at most `most`, in the form of NDJSON exports."""
     return [json.loads(line) for line in preview_lines(session, lake, caller, dataset_id, most)]
 
 
-def preview_lines(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int) -> list[str]:
+def preview_lines(session: Session, lake: "Lake", caller: Caller, dataset_id: str, most: int) -> list[str]:
     """Like `preview`, as text: one JSON object per row, numbers with all their digits."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
+    from offtake.formats.ndjson import lines  # noqa: PLC0415 - PyIceberg, which most requests do not need
+    from offtake.formats.types import check_supported  # noqa: PLC0415 - PyIceberg, which most requests do not need
+    from offtake.lake import table_description  # noqa: PLC0415 - PyIceberg, which most requests do not need
+
     try:
         table = table_description.preview(lake, TableName(row.table_name), most)
         check_supported(table.schema)
@@ -88,16 +96,18 @@ def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
     return session.scalars(query.paginate(select(Dataset).where(*datasets.visible_to(caller)))).all()
 
 
-def documents(session: Session, lake: Lake, found: Sequence[Dataset], query: Query) -> Json:
+def documents(session: Session, lake: "LakeOf", found: Sequence[Dataset], query: Query) -> Json:
     """The datasets as the API shows them, by id. Their tables are read only for properties that need it."""
     last = last_batches(session, [row.id for row in found])
     shown: Json = {}
     for row in found:
         document = summary(row, last.get(row.id))
         if query.shows(_EXTENSIONS):
-            document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake, row)
+            document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake(), row)
         if _OBSERVABLE in query.properties:
-            document[_OBSERVABLE] = observable_schema.observable_schema(lake, TableName(row.table_name))
+            from offtake.lake import observable_schema  # noqa: PLC0415 - PyIceberg, which most requests do not need
+
+            document[_OBSERVABLE] = observable_schema.observable_schema(lake(), TableName(row.table_name))
         shown[row.id] = {name: value for name, value in document.items() if query.shows(name)}
     return shown
 
@@ -168,7 +178,9 @@ def _last(last: LastBatches) -> Json:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _extensions(lake: Lake, row: Dataset) -> Json:
+def _extensions(lake: "Lake", row: Dataset) -> Json:
+    from offtake.lake import table_description  # noqa: PLC0415 - PyIceberg, which most requests do not need
+
     size = table_description.size(lake, TableName(row.table_name))
     metrics = {"rowCount": size.rows, "storageSize": size.bytes}
     return {"adobe_lakeHouse": {"metrics": metrics, "tableHealthMetrics": {"noOfFilesTotal": size.files}}}

@@ -1,6 +1,7 @@
 """Tables of datasets with declared columns: created with the dataset, before any rows."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from offtake.catalog import column_types, datasets
 from offtake.catalog.datasets import DeletedDataset
@@ -8,8 +9,6 @@ from offtake.clock import Clock
 from offtake.contract.bodies import Sent
 from offtake.contract.caller import Caller
 from offtake.failpoints import failpoint
-from offtake.lake import ingest
-from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import Uploads
 from offtake.store.database import Database
@@ -17,10 +16,13 @@ from offtake.store.tables import Dataset
 
 _log = logging.getLogger(__name__)
 
+if TYPE_CHECKING:
+    from offtake.lake.catalog import Lake
+
 
 def create(
     database: Database,
-    lake: Lake,
+    lake: "Lake",
     uploads: Uploads,
     caller: Caller,
     sent: Sent,
@@ -43,18 +45,20 @@ def create(
     return row
 
 
-def declare(lake: Lake, row: Dataset) -> None:
+def declare(lake: "Lake", row: Dataset) -> None:
     """Create the table of a dataset with declared columns, unless it exists.
 
     Called again before each import: the process that created the dataset may have died between its row and its table.
     """
     table = TableName(row.table_name)
     if row.declared and not lake.exists(table):
+        from offtake.lake import ingest  # noqa: PLC0415 - PyIceberg, which most requests do not need
+
         ingest.declare(lake, table, column_types.parse_schema({"columns": row.declared}))
 
 
 def _delete_failed(
-    database: Database, lake: Lake, uploads: Uploads, caller: Caller, dataset_id: str, now_ms: int
+    database: Database, lake: "Lake", uploads: Uploads, caller: Caller, dataset_id: str, now_ms: int
 ) -> None:
     try:
         with database.writing() as session:
@@ -66,7 +70,7 @@ def _delete_failed(
         _log.warning("dataset %s has no table and could not be removed; delete it", dataset_id)
 
 
-def remove(lake: Lake, uploads: Uploads, deleted: DeletedDataset) -> None:
+def remove(lake: "Lake", uploads: Uploads, deleted: DeletedDataset) -> None:
     """Remove the table with all its files, and the uploaded files of its batches. Idempotent."""
     failpoint("dataset_forgotten")
     for batch_id in deleted.batch_ids:

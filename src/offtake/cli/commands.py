@@ -206,6 +206,16 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "delete": Command("roles:delete", "Delete a role; its clients lose what it grants."),
         },
     ),
+    "profile": Group(
+        "Profiles: servers that --server names.",
+        {
+            "add": Command("profiles:add", "Add a profile or replace it; asks for its secret unless it is given."),
+            "list": Command("profiles:list_", "List profiles."),
+            "show": Command("profiles:show_", "Show a profile, without its secret."),
+            "use": Command("profiles:use", "Make a profile the default: commands without --server use it."),
+            "remove": Command("profiles:remove", "Remove a profile."),
+        },
+    ),
     "audit": Group(
         "The audit log: who changed what, when, and from where.",
         {"list": Command("audit:list_", "List changes, the latest first.")},

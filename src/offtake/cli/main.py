@@ -1,14 +1,25 @@
 """The entry point of the command line. An error is one line on standard error and a non-zero exit code."""
 
 import sys
+from typing import Final
 
 import typer
 
 from offtake.cli.commands import command_line
 from offtake.errors import NoDeploymentError, OfftakeError, disk_error
 
+_EXTRAS: Final = {
+    "asyncssh": "sftp",
+    "azure": "azure",
+    "boto3": "glue",
+    "botocore": "aws",
+    "psycopg": "postgres",
+    "psycopg2": "postgres",
+}
+"""The extra that installs a library, by the library's module."""
 
-def main(arguments: list[str]) -> int:
+
+def main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of error
     """Run one command and return its exit code."""
     try:
         code = command_line()(arguments or ["--help"], standalone_mode=False)
@@ -18,6 +29,11 @@ def main(arguments: list[str]) -> int:
         return _print_error(str(error), 1)
     except OSError as error:
         return _print_error(_of_system(error), 1)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _print_error(f"{error.name} is not installed. Install it: pip install 'offtake[{extra}]'", 1)
     except typer.TyperException as error:
         return _print_error(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):

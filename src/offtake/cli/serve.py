@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from offtake import logs
 from offtake.access import clients, roles
 from offtake.access.clients import NewClient
 from offtake.api.app import create_app
+from offtake.api.serving.listeners import bind
 from offtake.api.serving.server import BoundedServer, server_for
 from offtake.cli import output
 from offtake.cli.local import settings_at
@@ -57,6 +59,7 @@ def serve(
         remote = not _is_loopback(host) or bool(settings.trusted_proxies)
         settings = settings.model_copy(update={"multi_user": remote})
     process_roles = ProcessRoles(works=not no_worker)
+    listeners = bind(host, port)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
@@ -72,7 +75,7 @@ def serve(
         link = _sign_in_link(backend, app.state.sign_in_links, host, port)
         _print_ready(f"http://{host}:{port}", admin_file, link)
         flow_ends.log_ending_soon(backend.database, backend.clock)
-        http = HttpThread(server_for(app, settings, host, port))
+        http = HttpThread(server_for(app, settings, host, port), listeners)
         with background_services(backend, owner, process_roles):
             http.serve()
         app.state.sign_ins.close()
@@ -107,9 +110,9 @@ def worker(data_dir: DataDir = None) -> None:
 class HttpThread:
     """Runs the web server in a thread, so that a hanging request does not block the shutdown of the rest."""
 
-    def __init__(self, server: BoundedServer) -> None:
+    def __init__(self, server: BoundedServer, listeners: list[socket.socket]) -> None:
         self._server = server
-        self._thread = threading.Thread(target=server.run, name="http", daemon=True)
+        self._thread = threading.Thread(target=server.run, args=(listeners,), name="http", daemon=True)
 
     def serve(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises `SystemExit` if the server cannot listen."""

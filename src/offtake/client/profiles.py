@@ -32,6 +32,8 @@ _VARIABLES: Final = {
     "sandbox": "OFFTAKE_SANDBOX",
     "token_url": "OFFTAKE_TOKEN_URL",
 }
+VARIABLES: Final = (SERVER_VARIABLE, *_VARIABLES.values())
+"""The environment variables of the client."""
 _KEYS: Final = ("server", *_VARIABLES, "scope", "ca_file")
 _REQUIRED: Final = ("client_id", "client_secret", "organisation")
 
@@ -62,7 +64,7 @@ def find_profile(server: str, data_dir: Path) -> Profile:
     A URL's identity comes from the environment (`OFFTAKE_CLIENT_ID` and others), else from the profile with this URL,
     else from `admin.json` in `data_dir`. Raises `OfftakeError`, which names what is missing and where it can be set.
     """
-    known = _read_profiles(config_file())
+    known = read_profiles(config_file())
     if "://" in server:
         found = _of_url(server, known, data_dir)
     elif server in known:
@@ -76,12 +78,28 @@ def find_profile(server: str, data_dir: Path) -> Profile:
 
 def default_server() -> str | None:
     """The server of commands that name none: `OFFTAKE_SERVER`, else the default profile's name; None for none."""
-    return os.environ.get(SERVER_VARIABLE) or _read_toml(config_file()).get("default")
+    chosen = os.environ.get(SERVER_VARIABLE) or _read_toml(config_file()).get("default")
+    if chosen is not None and not isinstance(chosen, str):
+        raise OfftakeError(f"{config_file()}: default must be the name of a profile in quotes.")
+    return chosen
 
 
 def data_dir(default: Path) -> Path:
     """The data directory whose `admin.json` is used: `OFFTAKE_DATA_DIR`, else `default`."""
     return Path(os.environ.get("OFFTAKE_DATA_DIR") or default)
+
+
+def check_url(text: str) -> str:
+    """The URL of a server without its last slash; raises `OfftakeError` when it is not one."""
+    url = text.strip().rstrip("/")
+    try:
+        split = urlsplit(url)
+        is_url = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or split.query or split.fragment or split.username:
+        raise OfftakeError(f"The server {text[:200]} is not a URL that starts with http:// or https://.")
+    return url
 
 
 def _of_url(server: str, known: Mapping[str, dict[str, str]], data_dir: Path) -> dict[str, str]:
@@ -107,7 +125,8 @@ def _from_environment() -> dict[str, str]:
     return {name: value for name, variable in _VARIABLES.items() if (value := os.environ.get(variable))}
 
 
-def _read_profiles(file: Path) -> dict[str, dict[str, str]]:
+def read_profiles(file: Path) -> dict[str, dict[str, str]]:
+    """The profiles in the file by name, with their keys as written. Raises `OfftakeError` for a malformed file."""
     sections = _read_toml(file).get("profiles", {})
     if not isinstance(sections, dict):
         raise OfftakeError(f"{file}: profiles must be tables, such as [profiles.production].")
@@ -133,15 +152,12 @@ def _read_toml(file: Path) -> dict[str, Any]:
             return tomllib.load(opened)
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OfftakeError(f"{file} is not valid TOML: {error}.") from None
 
 
 def _checked(found: Mapping[str, str], server: str) -> Profile:
-    url = found.get("server", "").rstrip("/")
-    split = urlsplit(url)
-    if split.scheme not in ("http", "https") or not split.hostname:
-        raise OfftakeError(f"The server {url or server} is not a URL that starts with http:// or https://.")
+    url = check_url(found.get("server", server))
     missing = [name for name in _REQUIRED if not found.get(name)]
     if missing:
         variables = ", ".join(_VARIABLES[name] for name in missing)

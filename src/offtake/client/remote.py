@@ -139,7 +139,7 @@ class Remote:
 
 
 def _pause(answer: Answer) -> float:
-    """The seconds before a busy server is asked again: its `Retry-After`, within limits."""
+    """The seconds before a busy server is tried again: its `Retry-After`, within limits."""
     text = answer.headers.get("retry-after", "")
     return min(float(text), _LONGEST_PAUSE_SECONDS) if text.isdecimal() else _PAUSE_SECONDS
 

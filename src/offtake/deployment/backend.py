@@ -2,31 +2,24 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 from uuid import uuid4
 
 from offtake.access.oidc_issuer import ExternalIssuer
 from offtake.access.oidc_sign_in import IssuerSignIn
-from offtake.catalog import lake_catalogs
 from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
+from offtake.deployment.lake_services import LakeServices, parser_pool
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
 from offtake.destinations.base import LandingZones, SandboxLocation
-from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
-from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.schedule import ScheduleRules
-from offtake.lake.catalog import Lake
-from offtake.lake.locations import is_local, local_path
-from offtake.lake.parsers import Parsers
-from offtake.lake.registered import RegisteredTables
 from offtake.lake.upload_folder import Uploads
 from offtake.landing_zone import keys
 from offtake.landing_zone.credentials import CredentialIssuer
@@ -36,6 +29,13 @@ from offtake.store.database import Database
 from offtake.store.reencryption import key_ids_in_use, reencrypt_all
 from offtake.store.vault import Vault, key_id
 from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
+
+if TYPE_CHECKING:
+    from offtake.deployment.lake_services import ParsersOf
+    from offtake.flows.host_key_pinning import PinStore
+    from offtake.lake.catalog import Lake
+    from offtake.lake.parsers import Parsers
+    from offtake.lake.registered import RegisteredTables
 
 UNFINISHED: Final = "restore.unfinished"
 """Marker file in the data directory while a restore is in progress."""
@@ -49,12 +49,25 @@ class Backend:
     clock: Clock
     database: Database
     vault: Vault
-    lake: Lake
-    registered: RegisteredTables
-    parsers: Parsers
+    lake_services: LakeServices
     zones: LandingZones
     issuer: ExternalIssuer | None = None
     issuer_sign_in: IssuerSignIn | None = None
+
+    @property
+    def lake(self) -> "Lake":
+        """The tables of the deployment."""
+        return self.lake_services.lake
+
+    @property
+    def registered(self) -> "RegisteredTables":
+        """The tables of other catalogs."""
+        return self.lake_services.registered
+
+    @property
+    def parsers(self) -> "Parsers":
+        """The processes that parse users' files."""
+        return self.lake_services.parsers
 
     @property
     def schedule_rules(self) -> ScheduleRules:
@@ -71,8 +84,10 @@ class Backend:
         return network_of(self.settings)
 
     @property
-    def pin_store(self) -> PinStore:
+    def pin_store(self) -> "PinStore":
         """Stores what is found at the first connection to a destination, such as host keys."""
+        from offtake.flows.host_key_pinning import PinStore  # noqa: PLC0415 - most commands do not need it
+
         return PinStore(self.database, self.vault, self.clock)
 
     @property
@@ -93,28 +108,26 @@ class Backend:
 
     def close(self) -> None:
         """Close the databases and end the parser processes."""
-        self.parsers.close()
-        self.lake.close()
+        self.lake_services.close()
         self.database.close()
 
 
-def parser_pool(settings: Settings) -> Parsers:
-    """The processes that parse users' files."""
-    limits = Limits(settings.import_memory_bytes, settings.import_seconds)
-    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits)
-
-
-def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
+def open_backend(
+    settings: Settings, clock: Clock, parsers_of: "ParsersOf" = parser_pool, *, lazily: bool = False
+) -> Backend:
     """Open the store (migrated to this version), the vault and the lake; creates them at first use.
 
-    Raises `OfftakeError` for inconsistent settings, and after an interrupted restore.
+    `lazily`: the lake and the parsers are opened when they are used. Raises `OfftakeError` for inconsistent settings,
+    and after an interrupted restore.
     """
     if (settings.data_dir / UNFINISHED).exists():
         raise OfftakeError(f"A restore into {settings.data_dir} was interrupted. Run offtake restore again.")
-    return open_restored(settings, clock, parsers_of)
+    return open_restored(settings, clock, parsers_of, lazily=lazily)
 
 
-def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
+def open_restored(
+    settings: Settings, clock: Clock, parsers_of: "ParsersOf" = parser_pool, *, lazily: bool = False
+) -> Backend:
     """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
     issuer = issuer_settings.issuer_of(settings, network_of(settings))
@@ -122,30 +135,19 @@ def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settin
     database = Database(settings.store_url)
     database.migrate()
     vault = open_vault(settings)
-    registered = RegisteredTables(
-        partial(lake_catalogs.find_config, database, vault, network_of(settings), _closed(settings))
-    )
-    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse, registered)
+    services = LakeServices(settings, database, vault, network_of(settings), parsers_of)
+    if not lazily:
+        services.open()
     return Backend(
         settings,
         clock,
         database,
         vault,
-        lake,
-        registered,
-        parsers_of(settings),
+        services,
         landing_zones,
         issuer,
         issuer_settings.sign_in_of(settings, issuer, network_of(settings)),
     )
-
-
-def _closed(settings: Settings) -> tuple[str, ...]:
-    """The folders of the deployment, which no registered table may name."""
-    own = (settings.data_dir, settings.uploads_root, settings.landing_zone_root)
-    warehouse = settings.lake_warehouse
-    folders = [str(one) for one in own] + ([str(local_path(warehouse))] if is_local(warehouse) else [])
-    return tuple(dict.fromkeys(folders))
 
 
 def open_vault(settings: Settings) -> Vault:

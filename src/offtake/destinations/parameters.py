@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
-from offtake.formats.registry import NAMES
+from offtake.formats.names import NAMES
 
 EXTENSION: Final[JsonDict] = {"x-extension": True}
 """Marks a field that is an extension of this project, in specs, the OpenAPI document and the documentation."""

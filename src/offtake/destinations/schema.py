@@ -15,7 +15,7 @@ from offtake.destinations.base import AuthMethod, Destination
 from offtake.destinations.parameters import EXTENSION, Params, TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.formats.registry import NAMES
+from offtake.formats.names import NAMES
 from offtake.invalid_values import problem_of
 
 MASK: Final = "********"

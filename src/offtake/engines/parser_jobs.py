@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from offtake.lake import ingest, table_description
 from offtake.lake.catalog import Lake
-from offtake.lake.commits import Attempt, Batch, CommittedBatch
+from offtake.lake.commits import Attempt, Batch
+from offtake.lake.committed_batch import CommittedBatch
 from offtake.lake.ingest import DryRun
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions

@@ -24,9 +24,9 @@ from offtake.errors import (
     EXPORT_FAILED,
     KEY_UNUSABLE,
     PLACE_NOT_FOUND,
+    BusyError,
     DeliveryError,
     InvalidInputError,
-    OfftakeError,
 )
 from offtake.flows import encryption, host_key_pinning, specs
 from offtake.flows.connections import KIND
@@ -43,7 +43,7 @@ _SECONDS: Final = 45
 _ANY_FILES: Final[Json] = {"datasetFileType": "JSON", "compression": "GZIP"}
 
 
-class ChecksBusyError(OfftakeError):
+class ChecksBusyError(BusyError):
     """Too many connection tests are running; retry later."""
 
 

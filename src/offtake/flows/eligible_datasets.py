@@ -44,7 +44,7 @@ def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Seq
     mine = select(func.count()).select_from(Dataset).where(*datasets.visible_to(caller), query.condition)
     total = session.scalar(mine) or 0
     rows = dataset_documents.rows(session, caller, query)
-    documents = dataset_documents.documents(session, lake, rows, query)
+    documents = dataset_documents.documents(session, lambda: lake, rows, query)
     items = [{"id": row_id, **document} for row_id, document in documents.items()]
     end = query.start + len(items) - 1
     info = {"start": query.start, "end": end, "total": total, "hasNext": end + 1 < total}

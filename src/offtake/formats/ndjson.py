@@ -8,6 +8,7 @@ from typing import IO, Final, cast
 import arro3.io
 import pyarrow as pa
 
+from offtake.formats import names
 from offtake.formats.batching import split_batches
 from offtake.formats.declaration import FileFormat, Format, WriteOptions
 from offtake.formats.gzip_stream import MEMBERS, GzipOptions, GzipStream, Members
@@ -100,8 +101,8 @@ _WRITERS: Final = {
     members: Format(".json.gz", functools.partial(encode, members=members), LEVEL) for members in MEMBERS
 }
 FORMAT: Final = FileFormat(
-    name="JSON",
-    media_types={".json": "application/json", ".gz": "application/gzip"},
+    name=names.JSON,
+    media_types=names.MEDIA_TYPES_OF[names.JSON],
     gzip=lambda settings: GzipOptions(settings.json_gzip_level, settings.json_gzip_members),
     writer=_writer,
 )

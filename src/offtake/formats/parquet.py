@@ -15,7 +15,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offtake.formats import uuids
+from offtake.formats import names, uuids
 from offtake.formats.batching import split_batches
 from offtake.formats.declaration import DEFAULT_OPTIONS, FileFormat, Format, StoredGroups, WriteOptions
 from offtake.formats.gzip_stream import GzipOptions
@@ -238,8 +238,8 @@ def _writer(compression: str, options: WriteOptions) -> Format:
 
 
 FORMAT: Final = FileFormat(
-    name="PARQUET",
-    media_types={".parquet": "application/vnd.apache.parquet"},
+    name=names.PARQUET,
+    media_types=names.MEDIA_TYPES_OF[names.PARQUET],
     gzip=lambda settings: GzipOptions(settings.parquet_gzip_level),
     writer=_writer,
 )

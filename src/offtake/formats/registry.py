@@ -6,9 +6,6 @@ from offtake.formats import ndjson, parquet
 from offtake.formats.declaration import DEFAULT_OPTIONS, FileFormat, Format, WriteOptions
 
 FORMATS: Final[tuple[FileFormat, ...]] = (ndjson.FORMAT, parquet.FORMAT)
-NAMES: Final = tuple(one.name for one in FORMATS)
-MEDIA_TYPES: Final = {suffix: media_type for one in FORMATS for suffix, media_type in one.media_types.items()}
-"""The media types of delivered files, by suffix."""
 
 
 def file_format(file_type: str) -> FileFormat:

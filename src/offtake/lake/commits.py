@@ -24,6 +24,7 @@ from offtake.errors import CancelledError
 from offtake.failpoints import failpoint
 from offtake.lake import evolution, rewriting, scan
 from offtake.lake.catalog import Lake, LakeFullError, raising_lake_full
+from offtake.lake.committed_batch import CommittedBatch
 from offtake.lake.evolution import SchemaChange
 from offtake.lake.parsing.columns import Resolver, are_compatible, null_columns_as_text
 from offtake.lake.parsing.errors import ImportRefusedError, SchemaMismatchError
@@ -54,15 +55,6 @@ class Batch:
     bytes: int
     files: int
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class CommittedBatch:
-    """A batch in the table: its id, its snapshot, and the number of rows it added."""
-
-    batch_id: str
-    snapshot_id: int
-    rows: int
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from offtake.lake.commits import (
     REVERTED_ID,
     Attempt,
     Batch,
-    CommittedBatch,
     NewRows,
     OtherSchemaError,
     declare,
     find_commit,
 )
+from offtake.lake.committed_batch import CommittedBatch
 from offtake.lake.evolution import SchemaChange
 from offtake.lake.locations import local_path
 from offtake.lake.parsing.columns import Changes, Resolver, iceberg_schema, null_columns_as_text

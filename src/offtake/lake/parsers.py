@@ -5,7 +5,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from offtake.errors import OfftakeError
+from offtake.errors import BusyError, OfftakeError
 from offtake.lake.commits import Attempt, Batch
 from offtake.lake.ingest import DryRun
 from offtake.lake.parsing.files import InputFile
@@ -13,7 +13,7 @@ from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.table_names import TableName
 
 
-class ParsersBusyError(OfftakeError):
+class ParsersBusyError(BusyError):
     """All parser processes for requests are busy; the request can be retried."""
 
 

@@ -29,7 +29,8 @@ from offtake.errors import CancelledError, LeaseLostError
 from offtake.failpoints import failpoint
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake, LakeFullError
-from offtake.lake.ingest import Attempt, CommittedBatch
+from offtake.lake.committed_batch import CommittedBatch
+from offtake.lake.ingest import Attempt
 from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile

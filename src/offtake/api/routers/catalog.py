@@ -53,7 +53,9 @@ def _list_of(example: Json) -> dict[str, Any]:
 def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
     """List the sandbox's datasets, by id; `<field>=a,b` and `<field>=!a` also filter."""
     with backend.database.reading() as session:
-        return dataset_documents.list_documents(session, backend.lake, caller, request.query_params.multi_items())
+        return dataset_documents.list_documents(
+            session, lambda: backend.lake, caller, request.query_params.multi_items()
+        )
 
 
 @router.post(
@@ -76,7 +78,7 @@ def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: 
     """Get a dataset."""
     with backend.database.reading() as session:
         return dataset_documents.get_document(
-            session, backend.lake, caller, dataset_id, request.query_params.multi_items()
+            session, lambda: backend.lake, caller, dataset_id, request.query_params.multi_items()
         )
 
 

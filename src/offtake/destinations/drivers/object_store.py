@@ -12,7 +12,7 @@ from obstore.store import AzureStore, S3Store
 
 from offtake.destinations.base import BeforeCompletion, Pending, StoredObject
 from offtake.errors import CREDENTIALS_REFUSED, PLACE_NOT_FOUND, DeliveryError
-from offtake.formats.registry import MEDIA_TYPES
+from offtake.formats.names import MEDIA_TYPES
 from offtake.network.egress import Network
 from offtake.network.http import TRIED_AGAIN, retry_after_of_error
 from offtake.network.object_store_errors import (
