@@ -223,7 +223,7 @@ def test_a_catalog_that_does_not_fit_is_refused_in_one_sentence(
     code, out, err = offtake("catalog", "add", "wrong", *arguments)
     assert (code, out) == (1, "")
     assert problem in err
-    assert "No catalogs yet" in offtake("catalog", "list")[1]
+    assert "No catalogs yet" in offtake("catalog", "list")[2]
 
 
 def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: Foreign) -> None:

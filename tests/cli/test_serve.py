@@ -70,6 +70,7 @@ def test_the_first_start_makes_a_client_that_can_call_the_api(tmp_path: Path) ->
 
 def test_a_start_names_the_roles_that_can_export_no_longer(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
+    offtake("init", "--data-dir", data_dir)
     exports = ("--permission", "manage-and-activate-dataset-destinations")
     for name, permissions in (
         ("hit", (*exports, "--permission", "view-datasets")),
@@ -171,5 +172,6 @@ def test_every_command_takes_its_folder_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     monkeypatch.setenv("OFFTAKE_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert offtake("init")["created"] is True
     assert offtake(*word.split()) == []
     assert (tmp_path / "elsewhere").is_dir()

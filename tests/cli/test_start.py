@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from offtake.cli.commands import COMMANDS, Command, Group
+from offtake import __version__
+from offtake.cli.commands import COMMANDS, Command, Group, command_line
+from offtake.cli.examples import EXAMPLES
 from offtake.cli.main import main
+from tests.deployment import Deployment, rows
 from tests.servers import free_port
 
 GROUPS = {word: entry for word, entry in COMMANDS.items() if isinstance(entry, Group)}
@@ -72,7 +75,82 @@ def test_every_command_explains_itself(words: str, capsys: pytest.CaptureFixture
     printed = words_of(capsys.readouterr().out)
     assert f" {words} [OPTIONS]" in printed
     assert EVERY[words].line in printed
-    assert "--data-dir" in printed
+    assert words.startswith("profile ") or "--data-dir" in printed
+
+
+@pytest.mark.parametrize("words", EVERY)
+def test_every_command_has_an_example_that_it_accepts(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    example = EXAMPLES[words]
+    assert example.startswith(words)
+    assert main([*words.split(), "--help"]) == 0
+    assert f"Example: offtake {example}" in words_of(capsys.readouterr().out)
+    command, parent = command_line(), None
+    rest = ["offtake", *example.split()]
+    while rest:
+        parent = command.make_context(rest[0], rest[1:], parent=parent)
+        rest = [*getattr(parent, "_protected_args", []), *parent.args]
+        if rest:
+            found = command.get_command(parent, rest[0])
+            assert found is not None
+            command = found  # type: ignore[assignment]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"offtake {__version__}\n"
+
+
+REMOTE = """
+import offtake.__main__
+from offtake.cli.main import main
+for words in {commands!r}:
+    main([*words.split(), "--server", "http://127.0.0.1:9"])
+"""
+
+
+def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLIENT_ID", "CLIENT_SECRET", "ORGANISATION"):
+        monkeypatch.setenv(f"OFFTAKE_{name}", "x")
+    file = tmp_path / "towns.csv"
+    file.write_text("id")
+    commands = [
+        "flow list", "flow show x", "flow run x", "flow verify x", "flow backfill x --run y", "run list", "run watch x",
+        "run verify x", "dataset list", f"dataset import x {file}", "dataset create x --column id:long", "batch list",
+        "batch revert x", "connection list", "connection test x", "client list", "role list", "sandbox list",
+        "audit list",
+    ]  # fmt: skip
+    _, found = carried_out(REMOTE.format(commands=commands), OF_A_SERVER | {"pyarrow", "starlette", "offtake.settings"})
+    assert found == set()
+
+
+COMPLETE = """
+import os, sys
+os.environ |= {{"_OFFTAKE_COMPLETE": "complete_bash", "COMP_WORDS": {words!r}, "COMP_CWORD": {number!r}}}
+sys.argv = ["offtake"]
+import offtake.__main__
+offtake.__main__.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("offtake dataset show ev", {"events", "evening"}),
+        ("offtake dataset preview eve", {"events", "evening"}),
+        ("offtake flow show fl", {"flow"}),
+        ("offtake dataset show --data-dir /nowhere ev", set()),
+        ("offtake dataset show --server http://127.0.0.1:9 ev", set()),
+    ],
+)
+def test_names_are_completed_without_a_server(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch, words: str, expected: set[str]
+) -> None:
+    monkeypatch.setenv("OFFTAKE_DATA_DIR", str(deployed.backend.settings.data_dir))
+    deployed.flow(deployed.import_rows("events", rows(0, 1)))
+    deployed.import_rows("evening", rows(0, 1))
+    code = COMPLETE.format(words=words, number=str(len(words.split()) - 1))
+    printed, found = carried_out(code, OF_A_SERVER | {"pyarrow", "offtake.settings"})
+    assert (set(printed.split()), found) == (expected, set())
 
 
 @pytest.mark.parametrize("words", ["", *GROUPS])

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from offtake.cli import output
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected, local_backend
 from offtake.cli.ingesting import revert_remotely
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
@@ -12,7 +13,7 @@ from offtake.cli.output import Id, Instant
 from offtake.client import names
 from offtake.client.server import CATALOG
 
-Batch = Annotated[str, typer.Argument(help="The batch's id, or its beginning.")]
+Batch = Annotated[str, typer.Argument(help="The batch's id, or its beginning.", autocompletion=names_of("batches"))]
 
 
 def list_(

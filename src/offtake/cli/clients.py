@@ -6,6 +6,7 @@ from urllib.parse import quote
 import typer
 
 from offtake.cli import output
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected
 from offtake.cli.options import AsJson, DataDir, ToServer
 from offtake.cli.output import Id, Instant
@@ -17,7 +18,10 @@ from offtake.client.transport import Query
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-ClientId = Annotated[str, typer.Argument(help="The client's id or name, or the beginning of its id.")]
+ClientId = Annotated[
+    str,
+    typer.Argument(help="The client's id or name, or the beginning of its id.", autocompletion=names_of("clients")),
+]
 _EXTENSION = "managing clients"
 
 

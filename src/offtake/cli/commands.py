@@ -8,15 +8,19 @@ import gc
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+import typer
 from typer import Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_install_completion_arguments
 
+from offtake import __version__
+from offtake.cli.examples import EXAMPLES
+
 if TYPE_CHECKING:
     # The signatures of Typer's public classes use it, but it has no public name.
-    from typer._click import Context
+    from typer._click import Context, Parameter
 
 
 @dataclass(frozen=True)
@@ -240,8 +244,17 @@ class Deferred(TyperCommand):
         """Import the command and return its own context."""
         module, _, name = self._function.partition(":")
         alone = Typer(add_completion=False)
-        alone.command(self.name)(getattr(_import_module(f"offtake.cli.{module}"), name))
+        example = EXAMPLES.get(" ".join((*_words(parent), self.name or "")))
+        epilog = f"Example: offtake {example}" if example else None
+        alone.command(self.name, epilog=epilog)(getattr(_import_module(f"offtake.cli.{module}"), name))
         return get_command(alone).make_context(info_name, args, parent, **extra)
+
+
+def _words(parent: "Context | None") -> tuple[str, ...]:
+    """The words of the groups that a command is in."""
+    if parent is None or parent.parent is None:
+        return ()
+    return (*_words(parent.parent), parent.command.name or "")
 
 
 def _import_module(name: str) -> ModuleType:
@@ -263,8 +276,32 @@ def command_line() -> TyperGroup:
             word: _group(word, entry) if isinstance(entry, Group) else Deferred(word, entry)
             for word, entry in COMMANDS.items()
         },
-        params=list(get_install_completion_arguments()),
+        params=[*get_install_completion_arguments(), *_own_options()],
     )
+
+
+def _print_version(ctx: typer.Context, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        print(f"offtake {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, expose_value=False, callback=_print_version, help="Print the version."),
+]
+
+
+def _own_options() -> "list[Parameter]":
+    """The options of the command line itself."""
+    alone = Typer(add_completion=False)
+
+    @alone.callback()
+    def of_all(version: Version = False) -> None:
+        """Take the options."""
+        del version
+
+    return get_command(alone).params
 
 
 def _group(word: str, group: Group) -> TyperGroup:

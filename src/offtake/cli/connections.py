@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from offtake.cli import output
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
 from offtake.cli.output import Id
@@ -47,7 +48,13 @@ def _left(run_ids: Sequence[str]) -> str:
 
 
 def run_test(
-    connection: Annotated[str, typer.Argument(help="The base connection's name or id, or the beginning of its id.")],
+    connection: Annotated[
+        str,
+        typer.Argument(
+            help="The base connection's name or id, or the beginning of its id.",
+            autocompletion=names_of("connections"),
+        ),
+    ],
     server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,

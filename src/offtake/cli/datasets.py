@@ -10,6 +10,7 @@ import typer
 
 from offtake.cli import file_options as options
 from offtake.cli import output
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import chosen_server, connected
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
 from offtake.cli.output import Id, Instant
@@ -19,7 +20,10 @@ from offtake.client.server import CATALOG, DATA_ACCESS, LABELS
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-Name = Annotated[str, typer.Argument(help="The dataset's name or id, or the beginning of its id.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="The dataset's name or id, or the beginning of its id.", autocompletion=names_of("datasets")),
+]
 _NAMED = 10
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,15 +15,15 @@ import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
-from rich.tree import Tree
 
+from offtake.access import access
 from offtake.catalog import file_import
 from offtake.catalog.file_import import ImportRequest
 from offtake.cli import output
 from offtake.cli.demo_client import Client
-from offtake.cli.local import operating
+from offtake.cli.local import opened_or_made, settings_at
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
-from offtake.cli.serve import ADMIN_FILE
+from offtake.deployment.admin_file import ADMIN_FILE
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
@@ -38,12 +39,15 @@ def demo(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="A folder that does not exist yet.")] = Path(
         "offtake-demo"
     ),
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the demo's server.")] = 18_080,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Port of the demo's server; default: a free one.")
+    ] = None,
 ) -> None:
     """Demo: import a dataset, export it in full, then incrementally, and verify the delivered rows."""
     if data_dir.exists():
         raise OfftakeError(f"{data_dir} exists already. Remove it, or choose another --data-dir.")
     started = time.monotonic()
+    port = port or _free_port()
     data_dir.mkdir(parents=True)
     first = _import(data_dir, rows, seed=1)
     with _server(data_dir, port) as client:
@@ -70,7 +74,8 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
     with pq.ParquetWriter(file, SAMPLE_SCHEMA, compression="zstd") as writer:
         for batch in customer_events(rows, seed=seed, start_ms=_START_MS):
             writer.write_batch(batch)
-    with operating(data_dir) as (backend, caller):
+    with opened_or_made(settings_at(data_dir)) as backend:
+        caller = access.operator_caller(backend.database)
         wanted = ImportRequest(_DATASET, (file,))
         done = file_import.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
     output.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
@@ -179,11 +184,27 @@ def _server(data_dir: Path, port: int) -> Iterator[Client]:
         process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own command
         try:
             _await_health(process, f"http://127.0.0.1:{port}")
-            with Client(json.loads((data_dir / ADMIN_FILE).read_text())) as client:
+            with Client(_admin(process, data_dir)) as client:
                 yield client
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+def _admin(process: subprocess.Popen[bytes], data_dir: Path) -> Json:
+    """The credentials that the demo's own server wrote; raises `OfftakeError` when it has ended."""
+    file = data_dir / ADMIN_FILE
+    if process.poll() is not None or not file.exists():
+        raise OfftakeError(f"Another program answers instead of the demo's server; see server.log in {data_dir}.")
+    found: Json = json.loads(file.read_text())
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _await_health(process: subprocess.Popen[bytes], origin: str) -> None:
@@ -201,12 +222,11 @@ def _await_health(process: subprocess.Popen[bytes], origin: str) -> None:
 
 def _show_delivery(zone: Path, full: bytes) -> None:
     _print("11. The delivered files")
-    tree = Tree(str(zone))
+    output.line(str(zone))
     for folder in sorted({path.parent for path in zone.rglob("*") if path.is_file()}):
-        branch = tree.add(str(folder.relative_to(zone)))
+        output.line(f"  {folder.relative_to(zone)}")
         for path in sorted(folder.iterdir()):
-            branch.add(f"{path.name}  {output.size(path.stat().st_size)}")
-    output.console.print(tree, soft_wrap=True, no_wrap=True, overflow="ignore", crop=False)
+            output.line(f"    {path.name}  {output.size(path.stat().st_size)}")
     document = json.loads(full)
     output.console.print(f"\nThe full export, by offtake run manifest {document['flowRunId']}:", markup=False)
     output.as_json(document)

@@ -6,6 +6,7 @@ import typer
 
 from offtake.cli import output
 from offtake.cli.clients import ClientId
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected
 from offtake.cli.options import AsJson, DataDir, ToServer
 from offtake.cli.output import Id
@@ -15,7 +16,9 @@ from offtake.contract.caller import ALL, PERMISSIONS
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-Name = Annotated[str, typer.Argument(help="The role's name or id, or the beginning of its id.")]
+Name = Annotated[
+    str, typer.Argument(help="The role's name or id, or the beginning of its id.", autocompletion=names_of("roles"))
+]
 
 
 def create(

@@ -6,12 +6,13 @@ from urllib.parse import quote
 import typer
 
 from offtake.cli import output
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected, local_backend
 from offtake.cli.options import AsJson, DataDir, ToServer
 from offtake.client.server import SANDBOXES, Server
 from offtake.documents import Json
 
-Name = Annotated[str, typer.Argument(help="The sandbox's name.")]
+Name = Annotated[str, typer.Argument(help="The sandbox's name.", autocompletion=names_of("sandboxes"))]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 _PATH = f"{SANDBOXES}/sandboxes"
 _UNFINISHED = ("resetting", "deleting")

@@ -1,7 +1,6 @@
 """The commands `offtake serve` and `offtake worker`."""
 
 import ipaddress
-import json
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ from offtake.cli.local import settings_at
 from offtake.cli.options import DataDir
 from offtake.clock import Clock
 from offtake.contract.caller import VIEW_DESTINATIONS
+from offtake.deployment import admin_file
 from offtake.deployment.backend import Backend, key_file, open_backend, sole_server
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
@@ -36,7 +36,6 @@ from offtake.web.links import SignInLinks
 
 _log = logging.getLogger(__name__)
 
-ADMIN_FILE: Final = "admin.json"
 _LOOK_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 2.5
 _CANNOT_LISTEN: Final = 3
@@ -62,18 +61,17 @@ def serve(
     listeners = bind(host, port)
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
-        admin_file = settings.data_dir / ADMIN_FILE
         clients.create_organisation(backend.database, backend.clock)
 
         def store(client: NewClient) -> None:
-            _write_private(admin_file, json.dumps({"origin": f"http://{host}:{port}"} | asdict(client), indent=2))
+            admin_file.write(settings, {"origin": f"http://{host}:{port}"} | asdict(client))
 
         clients.first_client(backend.database, backend.clock, store)
         _warn_of_roles(backend.database)
         app = create_app(backend)
         web.install(app)
         link = _sign_in_link(backend, app.state.sign_in_links, host, port)
-        _print_ready(f"http://{host}:{port}", admin_file, link)
+        _print_ready(f"http://{host}:{port}", admin_file.admin_file(settings), link)
         flow_ends.log_ending_soon(backend.database, backend.clock)
         http = HttpThread(server_for(app, settings, host, port), listeners)
         with background_services(backend, owner, process_roles):
@@ -157,14 +155,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sign_in_link(backend: Backend, links: SignInLinks, host: str, port: int) -> str | None:
     """A link that signs an administrator in; None where a terminal does not show it, or a browser cannot use it.
 
@@ -179,11 +169,11 @@ def _sign_in_link(backend: Backend, links: SignInLinks, host: str, port: int) ->
     return None if client is None else f"{origin}/ui/sign-in/link?key={links.create(client.id)}"
 
 
-def _print_ready(origin: str, admin_file: Path, link: str | None) -> None:
+def _print_ready(origin: str, file: Path, link: str | None) -> None:
     # A backup does not contain the file.
     credentials = (
-        f"Credentials of the first client: {admin_file}"
-        if admin_file.exists()
+        f"Credentials of the first client: {file}"
+        if file.exists()
         else "For a new secret of a client (ids: offtake client list): offtake client rotate ID"
     )
     output.console.print(f"Offtake serves {origin}. {credentials}", markup=False)

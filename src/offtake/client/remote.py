@@ -39,12 +39,15 @@ for _name in ("httpx2", "httpcore2"):
 class Remote:
     """Sends requests to a server. A token that the server refuses is replaced once."""
 
-    def __init__(self, profile: Profile, sandbox: str | None = None) -> None:
-        """`sandbox`: instead of the profile's. Raises `OfftakeError` when the profile's CA file cannot be read."""
+    def __init__(self, profile: Profile, sandbox: str | None = None, seconds: float | None = None) -> None:
+        """`sandbox`: instead of the profile's. `seconds`: the timeout of every request.
+
+        Raises `OfftakeError` when the profile's CA file cannot be read.
+        """
         self._profile = profile
         self._sandbox = sandbox or profile.sandbox
         self._token = token_cache.cached(profile)
-        self._http = httpx2.Client(timeout=_TIMEOUT, verify=_trust(profile), follow_redirects=False)
+        self._http = httpx2.Client(timeout=seconds or _TIMEOUT, verify=_trust(profile), follow_redirects=False)
 
     @property
     def server(self) -> str:

@@ -17,6 +17,7 @@ from offtake.contract.bodies import Body
 from offtake.contract.caller import MANAGE_ACCESS, Kind
 from offtake.contract.in_memory_lists import select_page
 from offtake.contract.problems import Problem
+from offtake.deployment import admin_file
 from offtake.documents import Json
 
 _DEFAULT_LIMIT: Final = 20
@@ -80,6 +81,7 @@ def act(member: MemberOf, backend: BackendOf, client_id: str, response: Response
         raise Problem(problems.UNKNOWN_ACTION, f"The action {(op or '')[:100]} is unknown. Allowed: {_ROTATE}.")
     with backend.database.writing() as session:
         secret = clients.rotate(session, member, client_id, backend.clock.now_ms())
+    admin_file.follow_rotation(backend.settings, client_id, secret)
     response.headers.update(_SECRET)
     return {"id": client_id, "clientSecret": secret}
 

@@ -14,6 +14,7 @@ from offtake.contract import problems
 from offtake.contract.bodies import check_text
 from offtake.contract.caller import MANAGE_ACCESS, Kind
 from offtake.contract.problems import Problem
+from offtake.deployment import admin_file
 from offtake.errors import OfftakeError
 from offtake.web.form_body import Form, text, texts
 from offtake.web.pages.access import PAGE, show
@@ -117,10 +118,13 @@ def _register(person: Person, new: _New) -> tuple[ClientSummary | None, str | No
 
 
 def _problems(new: _New, error: OfftakeError) -> dict[str, str]:
-    if not isinstance(error, Problem):
-        return {"external_id" if new.kind == _EXTERNAL else "": str(error)}
+    of_id = "external_id" if new.kind == _EXTERNAL else ""
+    if not isinstance(error, Problem) or error.code == problems.CONFLICT:
+        return {of_id: str(error)}
     if error.code == problems.FORBIDDEN:
         raise error
+    if any(one.path == "/id" for one in error.fields):
+        return {of_id: f"The id {error.fields[0].message}."}
     fields = {one.path.removeprefix("/").partition("/")[0]: one.message for one in error.fields}
     return fields or {"roles": str(error)}
 
@@ -136,6 +140,7 @@ def _rotate(request: Request, person: Person, client_id: str, form: Form) -> Res
             problem = ""
     if problem:
         return _client(request, person, client_id, problem, 409)
+    admin_file.follow_rotation(person.backend.settings, client_id, secret)
     return _secret(request, person, after, secret, "The secret is rotated. The one before no longer works.")
 
 
