@@ -13,7 +13,7 @@ from offtake.lake.catalogs.errors import translating_errors
 from offtake.lake.catalogs.opening import CatalogConfig, Identifier, OpenCatalog, open_catalog
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import AccessIO, access_of
-from offtake.lake.table_names import RegisteredTable
+from offtake.lake.table_names import RegisteredTable, describe
 
 ConfigOf = Callable[[str], CatalogConfig | None]
 """The configuration of a catalog by its id; None when it was removed."""
@@ -52,7 +52,7 @@ class RegisteredTables:
 
     def find_uuid(self, catalog_id: str, identifier: Identifier) -> str:
         """The UUID of a table, to register it. Raises `DeliveryError` when it cannot be read."""
-        config = self._find_config(catalog_id, ".".join(identifier))
+        config = self._find_config(catalog_id, describe(identifier))
         return str(self._load(config, identifier).metadata.table_uuid)
 
     def namespaces(self, catalog_id: str) -> list[Identifier]:
@@ -72,13 +72,13 @@ class RegisteredTables:
         return config
 
     def _load(self, config: CatalogConfig, identifier: Identifier) -> Table:
-        with translating_errors(config, ".".join(identifier)):
+        with translating_errors(config, describe(identifier)):
             try:
                 return self._open(config).load(identifier)
             except NoSuchTableError:
                 raise DeliveryError(
                     DATASET_GONE,
-                    f"Catalog {config.name} has no table {'.'.join(identifier)}.",
+                    f"Catalog {config.name} has no table {describe(identifier)}.",
                     "Correct the name, or create the table there; a dropped table's dataset can be deleted.",
                 ) from None
 
@@ -103,7 +103,7 @@ def _renewing(table: Table, config: CatalogConfig, identifier: Identifier) -> Ta
 
 def _lend_again(config: CatalogConfig, identifier: Identifier) -> FileAccess:
     """The access with new credentials. In worker processes too."""
-    with translating_errors(config, ".".join(identifier)):
+    with translating_errors(config, describe(identifier)):
         table = _renewing(open_catalog(config).load(identifier), config, identifier)
     access = access_of(table)
     if access is None:

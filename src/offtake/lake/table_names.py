@@ -25,7 +25,12 @@ class RegisteredTable:
 
     def __str__(self) -> str:
         """The identifier as people write it."""
-        return ".".join(self.identifier)
+        return describe(self.identifier)
+
+
+def describe(identifier: tuple[str, ...]) -> str:
+    """The identifier as people write it: its steps with dots between them, or the location of the metadata."""
+    return identifier[-1] if "/" in identifier[-1] else ".".join(identifier)
 
 
 def registered_name(table: RegisteredTable) -> TableName:

@@ -10,7 +10,6 @@ from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
-from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
@@ -19,6 +18,7 @@ from offtake.lake.catalogs.lending import access_for
 from offtake.lake.storage import files
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import REFUSING, AccessIO
+from offtake.lake.storage.table_metadata import read_metadata
 from offtake.network.egress import Network
 
 Identifier = tuple[str, ...]
@@ -126,9 +126,7 @@ class _Files:
 def _table_at(location: str | None, identifier: Identifier, access: FileAccess, catalog: Catalog) -> Table:
     if not location:
         raise NoSuchTableError(f"The catalog has no metadata of {'.'.join(identifier)}.")
-    io = AccessIO(access)
-    metadata = FromInputFile.table_metadata(io.new_input(location))
-    return Table(identifier, metadata, location, io, catalog)
+    return Table(identifier, read_metadata(location, access), location, AccessIO(access), catalog)
 
 
 def _metadata_location(location: str, access: FileAccess) -> str:
