@@ -171,17 +171,11 @@ def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
 
     def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
         from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - saves memory in workers
-        from pyiceberg.types import DoubleType  # noqa: PLC0415 - saves memory in workers
 
         field = _iceberg(schema.iceberg).find_field(field_id)
         if field_id not in partition:
             return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
         stored = partition[field_id]
-        if stored is not None and isinstance(field.field_type, DoubleType):
-            # PyIceberg decodes doubles in manifests with the precision of floats.
-            raise ProjectionError(
-                f"column {field.name} is not in the file, and partition values of type double cannot be read exactly"
-            )
         return pa.scalar(None if stored is None else from_bytes(field.field_type, base64.b64decode(stored)), kind)
 
     return value

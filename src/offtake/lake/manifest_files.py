@@ -1,0 +1,79 @@
+"""Reading manifest lists and manifests, with the fields of format version 3.
+
+PyIceberg's own reading is not used: it keeps the records of manifest lists by the manifests' paths for the whole
+process, so that a hostile table could say what the manifests of other tables are.
+"""
+
+from typing import Any, Final
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import (
+    MANIFEST_ENTRY_SCHEMAS,
+    MANIFEST_LIST_FILE_SCHEMAS,
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    PartitionFieldSummary,
+)
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import StructType
+
+from offtake.lake.avro_blocks import AvroError
+from offtake.lake.manifest_records import Makers, read_records
+
+_LIST: Final = MANIFEST_LIST_FILE_SCHEMAS[3]
+_ENTRY: Final = MANIFEST_ENTRY_SCHEMAS[3]
+_OF_LIST: Final[Makers] = {-1: ManifestFile, 508: PartitionFieldSummary, 517: ManifestContent}
+_OF_ENTRIES: Final[Makers] = {
+    -1: ManifestEntry,
+    0: ManifestEntryStatus,
+    2: DataFile,
+    101: FileFormat,
+    134: DataFileContent,
+}
+
+_UNREAD: Final = frozenset((108, 110, 131, 132, 137, 140))
+"""Fields that are not used: statistics of columns among them, which are most of a manifest."""
+_BOUNDS: Final = frozenset((125, 128))
+"""The lowest and the highest value of each column: only those of delete files are used."""
+
+
+def read_list(snapshot: Snapshot, io: FileIO) -> list[ManifestFile]:
+    """The snapshot's manifests. Raises `AvroError`, and the errors of opening the file."""
+    return _read(snapshot.manifest_list, io, _LIST.as_struct(), _OF_LIST)
+
+
+def read_entries(manifest: ManifestFile, io: FileIO) -> list[ManifestEntry]:
+    """The manifest's entries, including those of removed files, with what they inherit. Raises as `read_list`."""
+    unread = _UNREAD | _BOUNDS if manifest.content == ManifestContent.DATA else _UNREAD
+    found = _read(manifest.manifest_path, io, _ENTRY.as_struct(), _OF_ENTRIES, unread)
+    return [_inheriting(entry, manifest) for entry in found]
+
+
+def _read(
+    location: str, io: FileIO, wanted: StructType, makers: Makers, unread: frozenset[int] = frozenset()
+) -> list[Any]:
+    with io.new_input(location).open() as file:
+        content = file.read()
+    try:
+        return read_records(content, wanted, makers, unread)
+    except AvroError as error:
+        raise AvroError(f"{location[:300]}: {error}") from None
+
+
+def _inheriting(entry: ManifestEntry, manifest: ManifestFile) -> ManifestEntry:
+    """The entry with its snapshot, sequence numbers, partition spec and first row id."""
+    if entry.snapshot_id is None and manifest.added_snapshot_id is not None:
+        entry.snapshot_id = manifest.added_snapshot_id
+    # Version 1 has no sequence numbers: all are 0. Later versions inherit them for added files only.
+    if manifest.sequence_number == 0 or entry.status == ManifestEntryStatus.ADDED:
+        if entry.sequence_number is None:
+            entry.sequence_number = manifest.sequence_number
+        if entry.file_sequence_number is None:
+            entry.file_sequence_number = manifest.sequence_number
+    entry.data_file.spec_id = manifest.partition_spec_id
+    return entry
