@@ -1,6 +1,5 @@
 """The commands `offtake catalog …` and `offtake dataset register`."""
 
-import json as json_module
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +7,12 @@ from typing import Annotated, Final
 
 import typer
 
-from offtake.catalog import lake_catalogs
-from offtake.catalog.lake_catalogs import NewCatalog
+from offtake.catalog import lake_catalogs, registration
+from offtake.catalog.lake_catalog_calls import parse_name
 from offtake.cli import output
 from offtake.cli.options import AsJson, DataDir, InSandbox, operating
 from offtake.errors import OfftakeError
 from offtake.lake.catalogs import declarations
-from offtake.lake.catalogs.opening import Identifier
 
 Catalog = Annotated[str, typer.Argument(help="The catalog's id or name.")]
 _ENVIRONMENT: Final = "env:"
@@ -40,7 +38,7 @@ def add(
     """Add a catalog with its properties, by PyIceberg's names."""
     values = _values(properties or (), secret_files or (), prompts or ())
     with operating(data_dir, sandbox) as (backend, caller), backend.database.writing() as session:
-        new = NewCatalog(name, kind, values)
+        new = {"name": name, "type": kind, "properties": values}
         row = lake_catalogs.create(session, caller, backend.vault, backend.network, new, backend.clock.now_ms())
         document = lake_catalogs.render(row)
     if json:
@@ -86,7 +84,7 @@ def run_test(
             row = lake_catalogs.find(session, caller, catalog)
             catalog_id = row.id
         namespaces = [".".join(one) for one in backend.registered.namespaces(catalog_id)]
-        uuid = None if table is None else backend.registered.find_uuid(catalog_id, _identifier(table))
+        uuid = None if table is None else backend.registered.find_uuid(catalog_id, parse_name(table, "--table", 2))
     if json:
         output.as_json({"namespaces": namespaces, "tableUuid": uuid})
         return
@@ -121,36 +119,21 @@ def register(
     """Register a table of a catalog as a dataset, which is read where it is kept."""
     if (table is None) == (metadata is None):
         raise OfftakeError("Give either --table or, for a catalog of type files, --metadata.")
-    identifier = _identifier(table) if table is not None else ("files", str(metadata))
     with operating(data_dir, sandbox) as (backend, caller):
         with backend.database.reading() as session:
             row = lake_catalogs.find(session, caller, catalog)
-            if (row.type == "files") != (metadata is not None):
-                option = "--metadata" if row.type == "files" else "--table"
+            if (row.type == registration.FILES) != (metadata is not None):
+                option = "--metadata" if row.type == registration.FILES else "--table"
                 raise OfftakeError(f"Catalog {row.name} is of type {row.type}: name the table with {option}.")
+            identifier = registration.identifier_of(row, caller, table, metadata, "--table")
             catalog_id = row.id
-        found = lake_catalogs.uuid_of(backend.registered, catalog_id, identifier)
+        found = registration.find(backend.registered, caller, catalog_id, identifier)
         with backend.database.writing() as session:
-            dataset = lake_catalogs.register(session, caller, name, found, backend.clock.now_ms())
+            dataset = registration.register(session, caller, name, found, backend.clock.now_ms())
     if json:
         output.as_json({"id": dataset.id, "name": dataset.name, "table": dataset.table_name})
         return
     output.console.print(f"table {found} is registered as dataset {name} ({dataset.id})", markup=False)
-
-
-def _identifier(table: str) -> Identifier:
-    if table.startswith("["):
-        try:
-            steps = json_module.loads(table)
-        except ValueError:
-            steps = None
-        if not isinstance(steps, list) or not all(isinstance(one, str) and one for one in steps):
-            raise OfftakeError(f"--table: {table} is not a JSON list of names.")
-    else:
-        steps = table.split(".")
-    if len(steps) < 2 or not all(steps):  # noqa: PLR2004 - a namespace and a name
-        raise OfftakeError(f"--table: {table} needs a namespace and a name, such as sales.orders.")
-    return tuple(steps)
 
 
 def _values(properties: Sequence[str], files: Sequence[str], prompts: Sequence[str]) -> dict[str, str]:
