@@ -236,7 +236,7 @@ def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: F
         (("catalog", "test", "lakehouse", "--table", "orders"), "must be a namespace and a name"),
         (("dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"), "registered already"),
         (("dataset", "register", "x", "--catalog", "lakehouse", "--metadata", "s3://x"), "name the table with --table"),
-        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table or"),
+        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table, --namespace or"),
     ):
         code, _, err = offtake(*command)
         assert (code, problem in err) == (1, True), err

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from offtake.access import access
-from offtake.catalog import lake_catalogs
+from offtake.catalog import kept_namespaces, lake_catalogs
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
@@ -66,7 +66,8 @@ def fill(deployed: Deployment, sandbox: str) -> str:
             "properties": {"uri": "https://catalog.example", "token": "t"},
         }
         backend = deployed.backend
-        lake_catalogs.create(session, deployed.caller, backend.vault, backend.network, catalog, 0)
+        row = lake_catalogs.create(session, deployed.caller, backend.vault, backend.network, catalog, 0)
+        kept_namespaces.keep(session, deployed.caller, row, ("sales",), 1, 0)
     return dataset
 
 

@@ -82,12 +82,6 @@ def parse_name(text: object, path: str, least: int = 1) -> Identifier:
     return tuple(steps)
 
 
-def write_name(identifier: Identifier) -> str:
-    """The name as `parse_name` reads it."""
-    plain = all("." not in one for one in identifier) and not identifier[0].startswith("[")
-    return ".".join(identifier) if plain else json.dumps(list(identifier), ensure_ascii=False)
-
-
 @contextmanager
 def calling(caller: Caller, path: str) -> Iterator[None]:
     """Context manager for calls to a catalog, on behalf of `caller`.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
@@ -24,7 +24,7 @@ from offtake.lake.catalogs.declarations import CatalogType
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.network.egress import Network
 from offtake.store.database import Database
-from offtake.store.tables import Dataset, LakeCatalog
+from offtake.store.tables import Dataset, LakeCatalog, LakeNamespace
 from offtake.store.vault import Vault, VaultError
 
 RESOURCE: Final = "lakeCatalogs"
@@ -169,13 +169,13 @@ def remove(session: Session, caller: Caller, row: LakeCatalog, now_ms: int) -> N
         )
         raise Problem(problems.CONFLICT, message, RESOURCE, row.id)
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=render(row))
+    session.execute(delete(LakeNamespace).where(LakeNamespace.catalog_id == row.id))
     session.delete(row)
 
 
 def registered_from(session: Session, catalog_id: str, most: int) -> list[str]:
     """The names of the datasets that are tables of the catalog, at most `most`."""
-    prefix = f"iceberg://{catalog_id}/"
-    query = select(Dataset.name).where(Dataset.table_name.startswith(prefix, autoescape=True))
+    query = select(Dataset.name).where(Dataset.catalog_id == catalog_id)
     return list(session.scalars(query.order_by(Dataset.name).limit(most)))
 
 

@@ -5,7 +5,6 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from offtake.access import audit
 from offtake.catalog import datasets, lake_catalog_calls
 from offtake.contract import bodies, problems
 from offtake.contract.bodies import Body, Sent
@@ -27,6 +26,17 @@ class Registration(Body):
     name: str
     table: str | list[str] | None = None
     metadata: str | None = None
+
+
+class NamespaceBody(Body):
+    """`POST /lakeCatalogs/{id}/keptNamespaces`."""
+
+    namespace: str | list[str]
+
+
+def parse_namespace(sent: Sent) -> Identifier:
+    """The namespace of a body."""
+    return lake_catalog_calls.parse_name(bodies.parse_body(NamespaceBody, sent).namespace, "/namespace")
 
 
 def parse(sent: Sent) -> Registration:
@@ -71,16 +81,11 @@ def register(session: Session, caller: Caller, name: str, table: RegisteredTable
     # Locked, so that no other transaction registers the same table between the check and the commit.
     session.scalar(select(Sandbox.id).where(Sandbox.id == caller.sandbox_id).with_for_update())
     address = registered_name(table)
-    known = session.scalar(select(Dataset).filter_by(sandbox_id=caller.sandbox_id, table_name=address))
+    known = session.scalar(select(Dataset).filter_by(catalog_id=table.catalog_id, table_name=address))
     if known is not None:
         message = f"Table {table} is registered already, as dataset {known.name} ({known.id})."
         raise Problem(problems.CONFLICT, message, datasets.RESOURCE, known.id)
-    row = datasets.create(session, caller, {"name": name}, now_ms, unique_name=True)
-    row.table_name = address
-    session.flush()
-    after = {"table": address}
-    audit.record(session, caller, now_ms, "update", (datasets.RESOURCE, row.id), name=row.name, after=after)
-    return row
+    return datasets.create(session, caller, {"name": name}, now_ms, unique_name=True, registered=table)
 
 
 def check_permissions(caller: Caller) -> None:

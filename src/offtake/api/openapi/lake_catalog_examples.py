@@ -58,3 +58,13 @@ TABLES: Final[Json] = {
     "total": 240,
 }
 REGISTRATION: Final[Json] = {"name": "orders", "table": "sales.orders"}
+KEPT: Final[Json] = {
+    "id": "7d0f3c52-6a0e-4b0a-9c55-0f2f2a1f7b22",
+    "namespace": "sales",
+    "steps": ["sales"],
+    "tables": 240,
+    "syncedAt": 1772343000123,
+    "problem": None,
+    "refused": {"summary": "sales.summary of catalog lakehouse is a view, which has no files."},
+    "excluded": ["scratch"],
+}

@@ -13,12 +13,14 @@ from offtake.api.lists import ListOf
 from offtake.api.openapi import lake_catalog_examples as examples
 from offtake.api.openapi import lake_examples
 from offtake.api.openapi.operations import document_operation
-from offtake.api.responses import IfMatch
-from offtake.catalog import lake_catalog_calls, lake_catalogs, registration
+from offtake.api.responses import IfMatch, Op
+from offtake.catalog import kept_namespaces, lake_catalog_calls, lake_catalogs, registration
 from offtake.catalog.lake_catalog_calls import NamePage
-from offtake.contract import entities
+from offtake.contract import entities, problems
 from offtake.contract.caller import MANAGE_CATALOGS
+from offtake.contract.problems import Problem
 from offtake.documents import Json
+from offtake.lake.table_names import write_identifier
 
 _DEFAULT_LIMIT: Final = 20
 
@@ -205,8 +207,65 @@ def register_table(
         return [f"@/dataSets/{dataset.id}"]
 
 
+@router.get("/lakeCatalogs/{catalog_id}/keptNamespaces", **document_operation({"items": [examples.KEPT]}))
+def list_kept(caller: CallerOf, backend: BackendOf, catalog_id: str) -> Json:
+    """List the namespaces whose tables are kept registered (extension)."""
+    with backend.database.reading() as session:
+        row = lake_catalogs.get(session, caller, catalog_id)
+        return {"items": [kept_namespaces.document(one) for one in kept_namespaces.all_of(session, caller, row.id)]}
+
+
+@router.post(
+    "/lakeCatalogs/{catalog_id}/keptNamespaces",
+    status_code=201,
+    **document_operation(
+        {"items": [examples.KEPT]},
+        status=201,
+        body=registration.NamespaceBody,
+        body_example={"namespace": "sales"},
+        errors=(409, 502),
+    ),
+)
+def keep_namespace(caller: CallerOf, backend: BackendOf, catalog_id: str, body: JsonBody) -> Json:
+    """Keep the tables of a namespace registered: new ones appear, dropped ones are marked as gone (extension)."""
+    registration.check_permissions(caller)
+    steps = registration.parse_namespace(body)
+    with backend.database.reading() as session:
+        lake_catalogs.get(session, caller, catalog_id)
+    listed = len(lake_catalog_calls.tables_in(backend.registered, caller, catalog_id, steps))
+    with backend.database.writing() as session:
+        row = lake_catalogs.get(session, caller, catalog_id, lock=True)
+        kept = kept_namespaces.keep(session, caller, row, steps, listed, backend.clock.now_ms())
+        return {"items": [kept_namespaces.document(kept)]}
+
+
+@router.delete(
+    "/lakeCatalogs/{catalog_id}/keptNamespaces/{namespace_id}",
+    status_code=202,
+    response_class=Response,
+    **document_operation(),
+)
+def stop_keeping(caller: CallerOf, backend: BackendOf, catalog_id: str, namespace_id: str) -> Response:
+    """Keep a namespace in step no longer; its datasets stay (extension)."""
+    with backend.database.writing() as session:
+        row = kept_namespaces.get(session, caller, catalog_id, namespace_id)
+        kept_namespaces.stop(session, caller, row, backend.clock.now_ms())
+    return responses.deletion_response()
+
+
+@router.post("/lakeCatalogs/{catalog_id}/action", status_code=202, **document_operation({"namespaces": 1}, status=202))
+def act(caller: CallerOf, backend: BackendOf, catalog_id: str, op: Op = None) -> Json:
+    """With op=sync, compare the namespaces that are kept in step with the catalog now (extension)."""
+    caller.require(MANAGE_CATALOGS)
+    if (op or "").strip().lower() != "sync":
+        raise Problem(problems.UNKNOWN_ACTION, "The operation must be op=sync.")
+    with backend.database.writing() as session:
+        row = lake_catalogs.get(session, caller, catalog_id)
+        return {"namespaces": kept_namespaces.hasten(session, caller, row.id, backend.clock.now_ms())}
+
+
 def _names(path: str, page: NamePage, limit: int, query: dict[str, str | None]) -> Json:
-    items = [{"name": lake_catalog_calls.write_name(one), "steps": list(one)} for one in page.names]
+    items = [{"name": write_identifier(one), "steps": list(one)} for one in page.names]
     links = {}
     if page.following is not None:
         given = {name: value for name, value in query.items() if value}
