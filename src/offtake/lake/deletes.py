@@ -19,7 +19,7 @@ from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake.positions import positions
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
-from offtake.lake.table_names import describe
+from offtake.lake.table_names import write_identifier
 
 # The reserved field id of `file_path` in delete files.
 _FILE_PATH: Final = 2147483546
@@ -57,7 +57,7 @@ class Deletes:
     def of(table: Table, entries: Iterable[ManifestEntry]) -> "Deletes":
         """The deletes of a snapshot, from the live entries of its delete manifests."""
         specs = table.specs()
-        deletes = Deletes(describe(table.name()), access_of(table))
+        deletes = Deletes(write_identifier(table.name()), access_of(table))
         for entry in entries:
             deletes._add(entry, specs)
         return deletes

@@ -75,8 +75,8 @@ _EXPLAINED: Final[tuple[tuple[tuple[type[Exception], ...], DeliveryCode, str, st
     (
         (NoSuchNamespaceError,),
         DATASET_GONE,
-        "{what} has no namespace of table {table}.",
-        "Correct the table's name.",
+        "{what} has no namespace for {table}.",
+        "Correct the name.",
     ),
     (
         (NoSuchIcebergTableError, NoSuchPropertyException),

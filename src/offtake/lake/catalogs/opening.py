@@ -51,6 +51,10 @@ class OpenCatalog(Protocol):
         """The tables of the namespace."""
         ...
 
+    def is_view(self, identifier: Identifier) -> bool:
+        """Whether it is the name of a view."""
+        ...
+
 
 def open_catalog(config: CatalogConfig) -> OpenCatalog:
     """Open the catalog. Raises the errors of its client."""
@@ -70,6 +74,9 @@ class _ByPyIceberg:
 
     def tables(self, namespace: Identifier) -> list[Identifier]:
         return self.catalog.list_tables(namespace)
+
+    def is_view(self, identifier: Identifier) -> bool:
+        return self.catalog.view_exists(identifier)
 
 
 def _access(config: CatalogConfig, said: Mapping[str, str]) -> FileAccess:
@@ -121,6 +128,9 @@ class _Files:
 
     def tables(self, namespace: Identifier) -> list[Identifier]:  # noqa: ARG002 - as above
         return []
+
+    def is_view(self, identifier: Identifier) -> bool:  # noqa: ARG002 - as above
+        return False
 
 
 def _table_at(location: str | None, identifier: Identifier, access: FileAccess, catalog: Catalog) -> Table:

@@ -1,7 +1,9 @@
 """A REST catalog that decides nothing about Offtake: neither addresses, nor code, nor credentials but lent ones."""
 
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -31,6 +33,11 @@ _CONNECT_SECONDS: Final = 10.0
 _SERVER_MAY_SET: Final = ("prefix", "namespace-separator")
 """Properties of `GET /v1/config` that are used: where the server has its tables, and how it separates namespaces."""
 AccessOf = Callable[[Mapping[str, str]], FileAccess]
+_MOST_PAGES: Final = 1000
+"""Of one list: a server could name a next page for ever."""
+Identifier = tuple[str, ...]
+_listing: Final = threading.local()
+"""`pages`: how many requests the list that this thread is reading may still make."""
 
 
 class ReadingRestCatalog(RestCatalog):
@@ -75,6 +82,18 @@ class ReadingRestCatalog(RestCatalog):
         self._supported_endpoints = set(found.endpoints or DEFAULT_ENDPOINTS)
         self._namespace_separator = unquote(self.properties.get("namespace-separator") or "\x1f")
 
+    def list_tables(self, namespace: str | Identifier) -> list[Identifier]:
+        """The tables of the namespace; raises `NoSuchNamespaceError`, and `DeliveryError` for an endless list."""
+        with _few_pages():
+            found: list[Identifier] = super().list_tables(namespace)
+            return found
+
+    def list_namespaces(self, namespace: str | Identifier = ()) -> list[Identifier]:
+        """The namespaces in `namespace`; raises as `list_tables` does."""
+        with _few_pages():
+            found: list[Identifier] = super().list_namespaces(namespace)
+            return found
+
     def _response_to_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> Table:
         # Properties of the table are not used: the writers of the table set them.
         lent = self._resolve_storage_credentials(
@@ -88,6 +107,15 @@ class ReadingRestCatalog(RestCatalog):
             io=AccessIO(self._access_of(config)),
             catalog=self,
         )
+
+
+@contextmanager
+def _few_pages() -> Iterator[None]:
+    _listing.pages = _MOST_PAGES
+    try:
+        yield
+    finally:
+        _listing.pages = None
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -105,6 +133,12 @@ class _BoundedAdapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override] # noqa: ANN401 - as above
+        pages = getattr(_listing, "pages", None)
+        if pages is not None:
+            if not pages:
+                message = f"The catalog's list has more than {_MOST_PAGES} pages."
+                raise DeliveryError(EXPORT_FAILED, message, "Register the tables one by one, by their names.")
+            _listing.pages = pages - 1
         options |= {"timeout": (_CONNECT_SECONDS, self._seconds), "stream": True}
         answer = super().send(request, **options)
         content = answer.raw.read(_LARGEST + 1, decode_content=True)
