@@ -1,12 +1,18 @@
 """The manifests of a table's snapshots: its data files and delete files, with the snapshots that added them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
+from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile, read_manifest_list
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from offtake.lake import manifest_cache
 from offtake.lake.deletes import Deletes
+from offtake.lake.storage.metadata_io import AheadIO
+
+_AT_ONCE: Final = 8
+"""Manifests that are fetched at the same time."""
 
 
 class Manifests:
@@ -14,6 +20,7 @@ class Manifests:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self._io = AheadIO(table.io)
         self._lists: dict[int, list[ManifestFile]] = {}
         self._entries: dict[str, list[ManifestEntry]] = {}
         self._deletes: dict[int, Deletes] = {}
@@ -21,46 +28,64 @@ class Manifests:
     def of(self, snapshot: Snapshot) -> list[ManifestFile]:
         """The snapshot's manifests."""
         if snapshot.snapshot_id not in self._lists:
-            self._lists[snapshot.snapshot_id] = list(snapshot.manifests(self.table.io))
+            # Not by PyIceberg's cache: it knows a manifest by its path alone, whichever catalog named it.
+            self._lists[snapshot.snapshot_id] = manifest_cache.cached(
+                self.table.io,
+                snapshot.manifest_list,
+                lambda: list(read_manifest_list(self._io.new_input(snapshot.manifest_list))),
+            )
         return self._lists[snapshot.snapshot_id]
 
     def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
         """The manifest's entries, including those of removed files."""
         if manifest.manifest_path not in self._entries:
-            read = manifest.fetch_manifest_entry(self.table.io, discard_deleted=False)
-            self._entries[manifest.manifest_path] = read
+            self._entries[manifest.manifest_path] = manifest_cache.cached(
+                self.table.io,
+                manifest.manifest_path,
+                lambda: manifest.fetch_manifest_entry(self._io, discard_deleted=False),
+                _inherited(manifest),
+            )
         return self._entries[manifest.manifest_path]
+
+    def _entries_of(self, manifests: Sequence[ManifestFile]) -> Iterator[ManifestEntry]:
+        """The entries of the manifests in order. The next manifests are fetched while one is decoded."""
+        for index, manifest in enumerate(manifests):
+            self._io.request(one.manifest_path for one in manifests[index : index + _AT_ONCE] if self._is_read(one))
+            yield from self.entries(manifest)
+
+    def _is_read(self, manifest: ManifestFile) -> bool:
+        """Whether `entries` would read the manifest."""
+        path = manifest.manifest_path
+        return path not in self._entries and not manifest_cache.is_cached(self.table.io, path, _inherited(manifest))
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:
         """The snapshot's data files; with `added_by`, only those that these snapshots added."""
-        for manifest in self.of(snapshot):
-            if manifest.content != ManifestContent.DATA:
-                continue
-            if added_by is not None and manifest.added_snapshot_id not in added_by:
-                continue  # a manifest has no files that were added after it was written
-            for entry in self.entries(manifest):
-                if entry.status != ManifestEntryStatus.DELETED and (added_by is None or entry.snapshot_id in added_by):
-                    yield entry
+        manifests = [
+            manifest
+            for manifest in self.of(snapshot)
+            # A manifest has no files that were added after it was written.
+            if manifest.content == ManifestContent.DATA and (added_by is None or manifest.added_snapshot_id in added_by)
+        ]
+        for entry in self._entries_of(manifests):
+            if entry.status != ManifestEntryStatus.DELETED and (added_by is None or entry.snapshot_id in added_by):
+                yield entry
 
     def changes(self, snapshot: Snapshot) -> Iterator[ManifestEntry]:
         """The data files that this snapshot itself added or removed."""
-        for manifest in self.of(snapshot):
-            if manifest.content != ManifestContent.DATA or manifest.added_snapshot_id != snapshot.snapshot_id:
-                continue
-            for entry in self.entries(manifest):
-                if entry.snapshot_id == snapshot.snapshot_id and entry.status != ManifestEntryStatus.EXISTING:
-                    yield entry
+        manifests = [
+            manifest
+            for manifest in self.of(snapshot)
+            if manifest.content == ManifestContent.DATA and manifest.added_snapshot_id == snapshot.snapshot_id
+        ]
+        for entry in self._entries_of(manifests):
+            if entry.snapshot_id == snapshot.snapshot_id and entry.status != ManifestEntryStatus.EXISTING:
+                yield entry
 
     def deletes(self, snapshot: Snapshot) -> Deletes:
         """The snapshot's delete files."""
         if snapshot.snapshot_id not in self._deletes:
-            found = (
-                entry
-                for manifest in self.of(snapshot)
-                if manifest.content == ManifestContent.DELETES
-                for entry in self.entries(manifest)
-                if entry.status != ManifestEntryStatus.DELETED
-            )
+            manifests = [one for one in self.of(snapshot) if one.content == ManifestContent.DELETES]
+            found = (entry for entry in self._entries_of(manifests) if entry.status != ManifestEntryStatus.DELETED)
             self._deletes[snapshot.snapshot_id] = Deletes.of(self.table, found)
         return self._deletes[snapshot.snapshot_id]
 
@@ -68,3 +93,8 @@ class Manifests:
         """The lowest sequence number of the snapshot's data files, or a lower one."""
         data = [manifest for manifest in self.of(snapshot) if manifest.content == ManifestContent.DATA]
         return min((manifest.min_sequence_number for manifest in data), default=0)
+
+
+def _inherited(manifest: ManifestFile) -> tuple[int | None, int, int]:
+    """What a manifest's entries take from the manifest list."""
+    return manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id

@@ -10,10 +10,10 @@ from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
-from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.lake.catalogs import table_metadata
 from offtake.lake.catalogs.declarations import TypeName
 from offtake.lake.catalogs.lending import access_for
 from offtake.lake.storage import files
@@ -126,9 +126,7 @@ class _Files:
 def _table_at(location: str | None, identifier: Identifier, access: FileAccess, catalog: Catalog) -> Table:
     if not location:
         raise NoSuchTableError(f"The catalog has no metadata of {'.'.join(identifier)}.")
-    io = AccessIO(access)
-    metadata = FromInputFile.table_metadata(io.new_input(location))
-    return Table(identifier, metadata, location, io, catalog)
+    return Table(identifier, table_metadata.read(location, access), location, AccessIO(access), catalog)
 
 
 def _metadata_location(location: str, access: FileAccess) -> str:

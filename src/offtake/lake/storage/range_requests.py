@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS: Final = 0.1
 _END_SECONDS: Final = 2.0
+_NO_RANGE: Final = ("416", "non-partial response")
+"""Texts of the driver for a range outside of the object (an empty one has none), and for one that was not heeded."""
 Result = TypeVar("Result")
 Check = Callable[[], None]
 """Raises when the work must stop. Called about ten times a second while a request runs."""
@@ -121,21 +123,23 @@ async def _tail(store: "ObjectStore", key: str, length: int, size: int | None, *
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as above
 
     try:
-        if size or not suffixes:
-            size = size or (await obstore.head_async(store, key))["size"]
-            found = await _fetch(store, key, {"range": (max(0, size - length), max(1, size))})
+        if size is not None and size <= length:
+            found = await _fetch(store, key, {}, length)
+            if len(found.data) == found.version.size:
+                return found
+        elif size is not None:
+            found = await _fetch(store, key, {"range": (size - length, size)})
             if found.version.size == size:
                 return found
         if suffixes:
             return await _fetch(store, key, {"range": {"suffix": length}})
     except BaseError as error:
-        # No range of an empty object can be satisfied, nor one of an object that is shorter than expected.
-        if isinstance(error, FileNotFoundError) or "416" not in str(error):
+        if isinstance(error, FileNotFoundError) or not any(text in str(error) for text in _NO_RANGE):
             raise
     meta = await obstore.head_async(store, key)
-    if not meta["size"]:
-        return Fetched(0, b"", Version(0, meta["e_tag"]))
-    return await _fetch(store, key, {"range": (max(0, meta["size"] - length), meta["size"])})
+    if meta["size"] <= length:
+        return await _fetch(store, key, {})
+    return await _fetch(store, key, {"range": (meta["size"] - length, meta["size"])})
 
 
 _lock: Final = threading.Lock()
