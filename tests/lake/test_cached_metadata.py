@@ -114,6 +114,30 @@ def test_a_manifest_list_does_not_change_what_another_one_says_of_a_manifest(
     assert again.sequence_number == expected
 
 
+def test_entries_of_data_files_have_no_statistics(store: ObjectServer, writer: SqlCatalog, tmp_path: Path) -> None:
+    scan = served(store, writer, tmp_path)
+    snapshot = scan.table.current_snapshot()
+    assert snapshot is not None
+    for entry in Manifests(scan.table).live(snapshot):
+        (whole,) = (
+            one
+            for manifest in snapshot.manifests(scan.table.io)
+            for one in manifest.fetch_manifest_entry(scan.table.io)
+            if one.data_file.file_path == entry.data_file.file_path
+        )
+        assert whole.data_file.value_counts
+        lean = whole.data_file
+        for index in (6, 7, 8, 9, 10, 11, 13):
+            lean[index] = None
+        assert [entry.data_file[index] for index in range(len(lean))] == [lean[index] for index in range(len(lean))]
+        assert (entry.status, entry.snapshot_id, entry.sequence_number, entry.file_sequence_number) == (
+            whole.status,
+            whole.snapshot_id,
+            whole.sequence_number,
+            whole.file_sequence_number,
+        )
+
+
 def test_files_whose_names_could_be_used_again_are_read_each_time(
     store: ObjectServer, writer: SqlCatalog, tmp_path: Path
 ) -> None:
@@ -159,7 +183,11 @@ def test_metadata_that_a_server_answered_before_is_not_parsed_again(
     assert opened.load(IDENTIFIER).metadata is first.metadata
     assert open_catalog(replace(config, id="2")).load(IDENTIFIER).metadata is not first.metadata
     writer.load_table(IDENTIFIER).append(pa.table({"id": [1]}, schema=SCHEMA))
-    assert len(opened.load(IDENTIFIER).metadata.snapshots) == SNAPSHOTS + 1
+    grown = opened.load(IDENTIFIER).metadata
+    assert grown == writer.load_table(IDENTIFIER).metadata
+    assert [one is other for one, other in zip(grown.snapshots, first.metadata.snapshots, strict=False)] == [
+        True
+    ] * SNAPSHOTS
     # A server that has one location for all states.
     server.answer = server.document(IDENTIFIER)
     assert opened.load(IDENTIFIER).metadata.last_updated_ms == server.answer["metadata"]["last-updated-ms"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
 from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile
 from pyiceberg.typedef import Record
 
 from offtake.lake.bounded_cache import BoundedCache
@@ -19,6 +20,8 @@ from offtake.lake.storage.iceberg_io import AccessIO
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 _RECORD_BYTES: Final = 800
+_STATISTIC_BYTES: Final = 150
+_SAMPLE: Final = 8
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 Found = TypeVar("Found", bound=Record)
 _Key = tuple[FileAccess | None, str, Hashable]
@@ -53,7 +56,7 @@ def cached(io: FileIO, location: str, read: Callable[[], list[Found]], inherited
         return list(known)
     found = read()
     if has_own_name(location):
-        _cache.put(key, tuple(found), sum(map(_size, found)) + _RECORD_BYTES)
+        _cache.put(key, tuple(found), _size(found))
     return found
 
 
@@ -61,13 +64,13 @@ def _key(io: FileIO, location: str, inherited: Hashable) -> _Key:
     return io.access if isinstance(io, AccessIO) else None, location, inherited
 
 
-def _size(record: Record) -> int:
-    """The approximate bytes of a record; those of manifest entries are mostly in the columns' statistics."""
-    size = _RECORD_BYTES
-    for index in range(len(record)):
-        value = record[index]
-        if isinstance(value, Record):
-            size += _size(value)
-        elif isinstance(value, dict):
-            size += 150 * len(value)
-    return size
+def _size(records: Sequence[Record]) -> int:
+    """The approximate bytes of a file's records, from some of them; in entries, statistics of columns take most."""
+    some = records[:: max(1, len(records) // _SAMPLE)]
+    return _RECORD_BYTES + len(records) * sum(map(_record_size, some)) // max(1, len(some))
+
+
+def _record_size(record: Record) -> int:
+    values = [record[index] for index in range(len(record))]
+    inner = sum(_record_size(value) for value in values if type(value) is DataFile)
+    return _RECORD_BYTES + inner + sum(_STATISTIC_BYTES * len(value) for value in values if type(value) is dict)

@@ -1,14 +1,28 @@
 """The manifests of a table's snapshots: its data files and delete files, with the snapshots that added them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Final
 
-from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile, read_manifest_list
+from pyiceberg.manifest import (
+    DEFAULT_READ_VERSION,
+    MANIFEST_ENTRY_SCHEMAS,
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    _inherit_from_manifest,
+    read_manifest_list,
+)
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from offtake.lake import manifest_cache
 from offtake.lake.deletes import Deletes
+from offtake.lake.file_metadata import column_names_were_reused
+from offtake.lake.lean_manifests import LeanFile
 from offtake.lake.storage.metadata_io import AheadIO
 
 _AT_ONCE: Final = 8
@@ -16,7 +30,7 @@ _AT_ONCE: Final = 8
 
 
 class Manifests:
-    """The manifests of a table's snapshots, each read once."""
+    """The manifests of a table's snapshots, each read once. The entries of data files have no statistics of columns."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -24,6 +38,8 @@ class Manifests:
         self._lists: dict[int, list[ManifestFile]] = {}
         self._entries: dict[str, list[ManifestEntry]] = {}
         self._deletes: dict[int, Deletes] = {}
+        # A file without field ids is resolved by them, if column names were reused.
+        self._counts = column_names_were_reused(table)
 
     def of(self, snapshot: Snapshot) -> list[ManifestFile]:
         """The snapshot's manifests."""
@@ -42,8 +58,8 @@ class Manifests:
             self._entries[manifest.manifest_path] = manifest_cache.cached(
                 self.table.io,
                 manifest.manifest_path,
-                lambda: manifest.fetch_manifest_entry(self._io, discard_deleted=False),
-                _inherited(manifest),
+                lambda: self._read(manifest),
+                self._variant(manifest),
             )
         return self._entries[manifest.manifest_path]
 
@@ -56,7 +72,26 @@ class Manifests:
     def _is_read(self, manifest: ManifestFile) -> bool:
         """Whether `entries` would read the manifest."""
         path = manifest.manifest_path
-        return path not in self._entries and not manifest_cache.is_cached(self.table.io, path, _inherited(manifest))
+        return path not in self._entries and not manifest_cache.is_cached(self.table.io, path, self._variant(manifest))
+
+    def _variant(self, manifest: ManifestFile) -> Hashable:
+        """What the entries depend on, besides the manifest."""
+        # Entries take some values from the manifest list.
+        inherited = (manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id)
+        return self._counts, manifest.content, *inherited
+
+    def _read(self, manifest: ManifestFile) -> list[ManifestEntry]:
+        if manifest.content != ManifestContent.DATA:
+            return manifest.fetch_manifest_entry(self._io, discard_deleted=False)
+        file = LeanFile(
+            self._io.new_input(manifest.manifest_path),
+            MANIFEST_ENTRY_SCHEMAS[DEFAULT_READ_VERSION],
+            read_types={-1: ManifestEntry, 2: DataFile},
+            read_enums={0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent},
+        )
+        file.counts = self._counts
+        with file as entries:
+            return [_inherit_from_manifest(entry, manifest) for entry in entries]
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:
         """The snapshot's data files; with `added_by`, only those that these snapshots added."""
@@ -93,8 +128,3 @@ class Manifests:
         """The lowest sequence number of the snapshot's data files, or a lower one."""
         data = [manifest for manifest in self.of(snapshot) if manifest.content == ManifestContent.DATA]
         return min((manifest.min_sequence_number for manifest in data), default=0)
-
-
-def _inherited(manifest: ManifestFile) -> tuple[int | None, int, int]:
-    """What a manifest's entries take from the manifest list."""
-    return manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id
