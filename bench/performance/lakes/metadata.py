@@ -7,6 +7,8 @@ import sys
 from contextlib import ExitStack
 from typing import Any, Final
 
+import psutil
+
 from bench.performance import results
 from bench.performance.lakes import history
 from bench.performance.lakes.store import serving
@@ -33,8 +35,10 @@ def measure(rounds: int) -> None:
         for number in range(rounds):
             for name in random.sample(list(servers), len(servers)):
                 properties, kind = servers[name]
+                load = psutil.getloadavg()[0]
                 first, again, process = _run(properties["s3.endpoint"], kind)
-                samples.append({"tool": name, "round": number, **first, **process, "again": again["wall"]})
+                figures = {**first, **process, "again": again["wall"], "load": load}
+                samples.append({"tool": name, "round": number, **figures})
                 print(
                     f"  {name:<36}{first['wall']:>6.3f} s {first['cpu']:>6.3f} CPU s, again {again['wall']:>6.3f} s, "
                     f"{process['peak'] / 1e6:.0f} MB",

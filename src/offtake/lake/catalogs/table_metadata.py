@@ -87,7 +87,8 @@ def _with_known_snapshots(document: Mapping[str, Any], before: TableMetadata | N
 
 
 def _known_snapshot(document: Any, known: Mapping[int, Snapshot]) -> Any:  # noqa: ANN401 - what a server answered
-    found = known.get(document.get("snapshot-id", -1)) if isinstance(document, dict) else None
+    number = document.get("snapshot-id") if isinstance(document, dict) else None
+    found = known.get(number) if isinstance(number, int) else None
     if found is None or found.manifest_list != document.get("manifest-list"):
         return document
     is_same = found.parent_snapshot_id == document.get("parent-snapshot-id")
