@@ -29,6 +29,7 @@ _CHECKED_ROWS: Final = 65_536
 _MOST_OPEN: Final = 256
 """Open files of one part: a process can have 1,024 open, and a part with more files has small files only."""
 _OPEN_AHEAD: Final = 8
+"""Files that are open at the same time, before they are read."""
 _WHOLE: Final = 2 * 1024 * 1024
 """Files up to this size are fetched from object stores whole: another request would take longer than their bytes."""
 
@@ -55,7 +56,7 @@ def read(
     with closing(ReadAhead(check)) as ahead:
         for index, piece in enumerate(pieces):
             with translating_errors([piece]):
-                _open_ahead(pieces[index:], access, ahead, _WHOLE)
+                _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead, _WHOLE)
                 yield from _read_file(piece, schema, target, access, ahead, invalid_text)
 
 
@@ -81,7 +82,7 @@ def unchanged_row_groups(
         found: list[OpenParquet] = []
         for index, piece in enumerate(pieces):
             with translating_errors([piece]):
-                _open_ahead(pieces[index:], access, ahead)
+                _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead)
                 stored = OpenParquet(opened.enter_context(open_input(piece.path, access, _size(piece), ahead)))
                 if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, target, schema):
                     break
@@ -125,8 +126,8 @@ def translating_errors(pieces: Sequence[FileSlice]) -> Iterator[None]:
 def _open_ahead(
     pieces: Sequence[FileSlice], access: FileAccess | None, ahead: ReadAhead, whole: int | None = None
 ) -> None:
-    """Open the first of the slices' files, whose ends are then fetched at the same time."""
-    files = [(piece.path, _size(piece)) for piece in pieces[: _OPEN_AHEAD + 1]]
+    """Open the slices' files, whose ends are then fetched at the same time."""
+    files = [(piece.path, _size(piece)) for piece in pieces]
     open_ahead(files, access, ahead, *(() if whole is None else (whole,)))
 
 
