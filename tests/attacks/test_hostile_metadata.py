@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from offtake.errors import DeliveryError
-from offtake.lake import avro_blocks, scan
+from offtake.lake import avro_blocks, manifest_cache, scan
 from offtake.lake.avro_blocks import open_avro
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.registered import RegisteredTables
@@ -153,7 +153,9 @@ def local(location: str) -> Path:
     return Path(location.removeprefix("file://"))
 
 
-def plan(tables: RegisteredTables, file: Path) -> scan.ScanPlan:
+def plan(tables: RegisteredTables, file: Path, *, fresh: bool = True) -> scan.ScanPlan:
+    if fresh:
+        manifest_cache.forget()  # the tests change files that never change in a table
     uuid = tables.find_uuid("1", ("files", str(file)))
     table = tables.load(RegisteredTable("1", ("files", str(file)), uuid))
     found = scan.TableScan(TableName("orders"), table)
@@ -265,7 +267,7 @@ def test_what_one_table_says_about_the_manifest_of_another_is_not_kept(
     other.write_text(json.dumps(document))
     with contextlib.suppress(DeliveryError):
         plan(tables, other)
-    assert [one.rows for one in plan(tables, file).files] == [1, 1]
+    assert [one.rows for one in plan(tables, file, fresh=False).files] == [1, 1]
 
 
 @pytest.mark.search

@@ -13,12 +13,12 @@ from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.lake.catalogs import metadata_cache
 from offtake.lake.catalogs.declarations import TypeName
 from offtake.lake.catalogs.lending import access_for
 from offtake.lake.storage import files
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import REFUSING, AccessIO
-from offtake.lake.storage.table_metadata import read_metadata
 from offtake.network.egress import Network
 
 Identifier = tuple[str, ...]
@@ -136,7 +136,7 @@ class _Files:
 def _table_at(location: str | None, identifier: Identifier, access: FileAccess, catalog: Catalog) -> Table:
     if not location:
         raise NoSuchTableError(f"The catalog has no metadata of {'.'.join(identifier)}.")
-    return Table(identifier, read_metadata(location, access), location, AccessIO(access), catalog)
+    return Table(identifier, metadata_cache.read(location, access), location, AccessIO(access), catalog)
 
 
 def _metadata_location(location: str, access: FileAccess) -> str:

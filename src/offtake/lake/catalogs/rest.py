@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote
 
+from pydantic import Field
 from pyiceberg.catalog.rest import (
+    _RETRY_ARGS,
     DEFAULT_ENDPOINTS,
     OAUTH2_SERVER_URI,
     ConfigResponse,
@@ -16,12 +18,17 @@ from pyiceberg.catalog.rest import (
     TableResponse,
 )
 from pyiceberg.catalog.rest.response import _handle_non_200_response
+from pyiceberg.catalog.rest.scan_planning import StorageCredential
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
+from pyiceberg.typedef import IcebergBaseModel, Properties
 from requests import HTTPError, PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
+from tenacity import retry
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.lake.catalogs import metadata_cache
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import REFUSING, AccessIO
 from offtake.network.egress import Network
@@ -40,12 +47,22 @@ _listing: Final = threading.local()
 """`pages`: how many requests the list that this thread is reading may still make."""
 
 
+class _TableAnswer(IcebergBaseModel):
+    """The answer for a table, whose metadata are not parsed."""
+
+    metadata_location: str | None = Field(alias="metadata-location", default=None)
+    metadata: dict[str, Any]
+    config: Properties = Field(default_factory=dict)
+    storage_credentials: list[StorageCredential] = Field(alias="storage-credentials", default_factory=list)
+
+
 class ReadingRestCatalog(RestCatalog):
     """PyIceberg's REST catalog behind the network's rules; `access_of` decides how a table's files are opened."""
 
     def __init__(self, name: str, properties: Mapping[str, str], network: Network, access_of: AccessOf) -> None:
         """Raises PyIceberg's errors and those of `requests`."""
         self._network, self._access_of = network, access_of
+        self._key = object()
         default = {OAUTH2_SERVER_URI: f"{properties['uri'].rstrip('/')}/v1/oauth/tokens"}
         super().__init__(name, **(default | dict(properties) | {PY_IO_IMPL: REFUSING}))
 
@@ -93,6 +110,24 @@ class ReadingRestCatalog(RestCatalog):
         with _few_pages():
             found: list[Identifier] = super().list_namespaces(namespace)
             return found
+
+    @retry(**_RETRY_ARGS)  # type: ignore[call-overload, untyped-decorator] # PyIceberg's arguments have no types
+    def load_table(self, identifier: str | tuple[str, ...]) -> Table:
+        """The table in its current state; metadata that was answered before is not parsed again."""
+        path = self._split_identifier_for_path(identifier)
+        response = self._session.get(self.url(Endpoints.load_table, prefixed=True, **path))
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            _handle_non_200_response(error, {404: NoSuchTableError})
+        answer = _TableAnswer.model_validate_json(response.content)
+        found = TableResponse.model_construct(
+            metadata_location=answer.metadata_location,
+            metadata=metadata_cache.parse(self._key, answer.metadata_location, answer.metadata),
+            config=answer.config,
+            storage_credentials=answer.storage_credentials,
+        )
+        return self._response_to_table(self.identifier_to_tuple(identifier), found)
 
     def _response_to_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> Table:
         # Properties of the table are not used: the writers of the table set them.
