@@ -73,7 +73,7 @@ class SparkTable:
     main: list[int]
     version: int
 
-    def expected_increment(self, after: int, upto: int) -> Rows:
+    def written(self, after: int, upto: int) -> Rows:
         """The rows that the snapshots after `after`, an ancestor, wrote and that `upto` still has.
 
         No snapshot has two rows with one key; a row that was written in the range was written there for the last time.

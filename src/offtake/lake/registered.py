@@ -9,6 +9,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 from offtake.errors import DATASET_GONE, DeliveryError
+from offtake.lake import metadata_errors
 from offtake.lake.catalogs.errors import translating_errors
 from offtake.lake.catalogs.opening import CatalogConfig, Identifier, OpenCatalog, open_catalog
 from offtake.lake.storage.access import FileAccess
@@ -53,7 +54,8 @@ class RegisteredTables:
     def find_uuid(self, catalog_id: str, identifier: Identifier) -> str:
         """The UUID of a table, to register it. Raises `DeliveryError` when it cannot be read."""
         config = self._find_config(catalog_id, ".".join(identifier))
-        return str(self._load(config, identifier).metadata.table_uuid)
+        with metadata_errors.translating_errors(".".join(identifier)):
+            return str(self._load(config, identifier).metadata.table_uuid)
 
     def namespaces(self, catalog_id: str) -> list[Identifier]:
         """The catalog's first namespaces, which also tests the catalog. Raises `DeliveryError`."""

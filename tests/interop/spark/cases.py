@@ -575,54 +575,68 @@ def variant(to: Writer) -> None:
     to.run("INSERT INTO {t} SELECT 2, null")
 
 
-def streaming_branch(to: Writer) -> None:
+def many_commits(to: Writer) -> None:
     """What a job of many small commits leaves: merged manifests."""
     to.create(SIMPLE, **{"commit.manifest.min-count-to-merge": "3"})
     for first in range(1, 9):
         to.rows(first, 1)
 
 
-BOTH = (2, 3)
-CASES: dict[str, tuple[Callable[[Writer], None], tuple[int, ...]]] = {
-    "append": (append, (1, 2, 3)),
-    "overwrite": (overwrite, (1, 2, 3)),
-    "dynamic_overwrite": (dynamic_overwrite, BOTH),
-    "replace_table": (replace_table, BOTH),
-    "copy_on_write": (_changes("copy-on-write"), BOTH),
-    "copy_on_write_partitioned": (_changes("copy-on-write", "k"), BOTH),
-    "merge_on_read": (_changes("merge-on-read"), BOTH),
-    "merge_on_read_partitioned": (_changes("merge-on-read", "k", write_delete_granularity="partition"), BOTH),
-    "delete_partitions": (delete_partitions, BOTH),
-    "not_matched_by_source": (not_matched_by_source, BOTH),
-    "partition_evolution": (partition_evolution, BOTH),
-    "identity_partitions": (identity_partitions, BOTH),
-    "schema_evolution": (schema_evolution, BOTH),
-    "maps_and_lists": (maps_and_lists, BOTH),
-    "defaults": (defaults, (3,)),
-    "compaction_copy_on_write": (_compaction(COPY_ON_WRITE), BOTH),
-    "compaction_merge_on_read": (_compaction(MERGE_ON_READ), BOTH),
-    "zorder": (zorder, BOTH),
-    "delete_compaction": (delete_compaction, BOTH),
-    "manifests": (manifests, BOTH),
-    "many_commits": (streaming_branch, BOTH),
-    "expiry": (expiry, BOTH),
-    "rollback": (rollback, BOTH),
-    "branches": (branches, BOTH),
-    "staged": (staged, BOTH),
-    "types": (types, BOTH),
-    "uuid_and_fixed": (by_java(uuid_and_fixed, "(1, '00000000-0000-4000-8000-0000000000ff', X'00FF8001')"), BOTH),
-    "variant": (variant, (3,)),
-    "odd_names": (odd_names, BOTH),
-    "odd_partitions": (odd_partitions, BOTH),
-    "orc": (_files("orc", COPY_ON_WRITE), BOTH),
-    "orc_merge_on_read": (_files("orc", MERGE_ON_READ), BOTH),
-    "avro": (_files("avro", COPY_ON_WRITE), BOTH),
-    "avro_merge_on_read": (_files("avro", MERGE_ON_READ), BOTH),
-    "mixed_files": (mixed_files, BOTH),
-    "layout": (layout, BOTH),
-    "row_groups": (row_groups, BOTH),
-    "upgrade": (upgrade, BOTH),
-    "lineage": (lineage, BOTH),
-    "statistics": (statistics, BOTH),
-    "empty": (empty, BOTH),
+@dataclass(frozen=True)
+class Case:
+    """What the docs say of the table, the function that writes it, and the versions of the format."""
+
+    feature: str
+    write: Callable[[Writer], None]
+    versions: tuple[int, ...] = (2, 3)
+
+
+UUID_AND_FIXED = "(1, '00000000-0000-4000-8000-0000000000ff', X'00FF8001')"
+CASES: dict[str, Case] = {
+    "append": Case("`INSERT`", append, (1, 2, 3)),
+    "many_commits": Case("many commits, merged manifests", many_commits),
+    "empty": Case("empty appends, all rows deleted", empty),
+    "overwrite": Case("`INSERT OVERWRITE`", overwrite, (1, 2, 3)),
+    "dynamic_overwrite": Case("dynamic partition overwrite", dynamic_overwrite),
+    "replace_table": Case("`CREATE OR REPLACE TABLE … AS SELECT`", replace_table),
+    "delete_partitions": Case("`DELETE` of whole partitions, `TRUNCATE`", delete_partitions),
+    "copy_on_write": Case("`DELETE`, `UPDATE`, `MERGE`, copy-on-write", _changes("copy-on-write")),
+    "copy_on_write_partitioned": Case("the same, partitioned", _changes("copy-on-write", "k")),
+    "lineage": Case("copy-on-write and compaction, files with unchanged rows", lineage),
+    "merge_on_read": Case("`DELETE`, `UPDATE`, `MERGE`, merge-on-read", _changes("merge-on-read")),
+    "merge_on_read_partitioned": Case(
+        "the same, partitioned, one delete file for each partition",
+        _changes("merge-on-read", "k", write_delete_granularity="partition"),
+    ),
+    "not_matched_by_source": Case("`MERGE … WHEN NOT MATCHED BY SOURCE`, merge-on-read", not_matched_by_source),
+    "row_groups": Case("deletes, merge-on-read, in files of many row groups", row_groups),
+    "partition_evolution": Case(
+        "partition evolution: `bucket`, `truncate`, `days`, `hours`, `months`, identity; deletes", partition_evolution
+    ),
+    "identity_partitions": Case("identity partitions of all types, values that paths escape", identity_partitions),
+    "odd_partitions": Case("partition columns with odd names, deletes", odd_partitions),
+    "schema_evolution": Case("columns added, dropped, renamed, reordered, widened, nested ones too", schema_evolution),
+    "defaults": Case("initial and write defaults", defaults, (3,)),
+    "upgrade": Case("a table upgraded from format 1, with deletes of every format", upgrade),
+    "types": Case("all types that Spark has, with extreme values", types),
+    "maps_and_lists": Case("maps, lists and structs in each other, nulls at every depth", maps_and_lists),
+    "uuid_and_fixed": Case("`uuid`, `fixed`", by_java(uuid_and_fixed, UUID_AND_FIXED)),
+    "variant": Case("`variant`", variant, (3,)),
+    "odd_names": Case("column names with spaces, dots, quotes, slashes", odd_names),
+    "compaction_copy_on_write": Case("`rewrite_data_files`, `rewrite_manifests`", _compaction(COPY_ON_WRITE)),
+    "compaction_merge_on_read": Case("the same, with deletes, merge-on-read", _compaction(MERGE_ON_READ)),
+    "zorder": Case("`rewrite_data_files` by z-order, partitioned", zorder),
+    "delete_compaction": Case("`rewrite_position_delete_files`", delete_compaction),
+    "manifests": Case("`rewrite_manifests`, partitioned", manifests),
+    "expiry": Case("`expire_snapshots`", expiry),
+    "rollback": Case("`rollback_to_snapshot`, `set_current_snapshot`, `cherrypick_snapshot`", rollback),
+    "branches": Case("branches, tags, `fast_forward`, deletes on a branch", branches),
+    "staged": Case("write-audit-publish, by id and by branch", staged),
+    "layout": Case("other data folder, hashed paths, metadata in gzip, no column statistics, deletes", layout),
+    "statistics": Case("`compute_table_stats`, `compute_partition_stats`", statistics),
+    "orc": Case("data files in ORC", _files("orc", COPY_ON_WRITE)),
+    "orc_merge_on_read": Case("data files in ORC, deletes, merge-on-read", _files("orc", MERGE_ON_READ)),
+    "avro": Case("data files in Avro", _files("avro", COPY_ON_WRITE)),
+    "avro_merge_on_read": Case("data files in Avro, deletes, merge-on-read", _files("avro", MERGE_ON_READ)),
+    "mixed_files": Case("data files in Parquet, ORC and Avro, deletes, merge-on-read", mixed_files),
 }

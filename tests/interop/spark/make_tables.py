@@ -156,14 +156,14 @@ def main() -> None:
     spark.sparkContext.setLogLevel("ERROR")
     spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.spark")
     failed = []
-    for name, (write, versions) in CASES.items():
-        for version in versions:
+    for name, case in CASES.items():
+        for version in case.versions:
             if only and name not in only:
                 continue
             to = Recording(spark, "lake", f"spark.{name}_v{version}", version)
             to.recorder = Recorder(to)
             try:
-                write(to)
+                case.write(to)
                 to.recorder.take()
                 found = to.recorder.finish()
             except Exception:  # noqa: BLE001 - continues with the other tables
