@@ -17,7 +17,7 @@ from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp, types
 from offtake.formats.registry import file_format, format_for
-from offtake.lake import parts, scan, slicing
+from offtake.lake import current_state, parts, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.scan import TableScan
 from offtake.lake.storage.access import FileAccess
@@ -107,6 +107,8 @@ def _plan_dataset(
         plan.datasets.append(_row(job, dataset))
         return
     found = _scan(table, dataset, snapshot)
+    if found.kind == "full" and not found.files:
+        current_state.check_no_files(table.table, snapshot)
     if found.warning:
         plan.warnings.append(_warning(dataset, found.warning))
     schema = table.schema(snapshot)
@@ -178,7 +180,10 @@ def _check_types(target: DeliveryTarget, schema: parts.TableSchema) -> None:
 def _snapshot(table: TableScan, dataset: DatasetExport) -> int | None:
     if dataset.pin is not None:
         return dataset.pin.to_snapshot
-    return table.current_snapshot if dataset.has_table else None
+    current = table.current_snapshot if dataset.has_table else None
+    if current is None and dataset.position is not None and table.access is not None:
+        current_state.check_not_outdated(table.table, dataset.position)
+    return current
 
 
 def _scan(table: TableScan, dataset: DatasetExport, snapshot: int) -> scan.ScanPlan:

@@ -18,7 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
-from offtake.lake import file_metadata, lineage, metadata_errors, table_schemas
+from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_schemas
 from offtake.lake.catalog import Lake
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
@@ -74,7 +74,7 @@ class TableScan:
     @property
     def current_snapshot(self) -> int | None:
         """The id of the current snapshot of the table's main branch, or None."""
-        snapshot = self.table.current_snapshot()
+        snapshot = current_state.current_snapshot(self.table)
         return None if snapshot is None else snapshot.snapshot_id
 
     @property
