@@ -18,6 +18,7 @@ from pyiceberg.manifest import (
     ManifestEntry,
     ManifestEntryStatus,
     ManifestFile,
+    ManifestWriter,
     ManifestWriterV2,
 )
 from pyiceberg.table import Table
@@ -25,33 +26,42 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles
 from pyiceberg.typedef import Record
 
+from offtake.lake.delete_files import DeletionVector
+from offtake.lake.deletion_vectors import read_positions
 from offtake.lake.locations import local_path
+from tests.lake.format_3 import ManifestWriterV3, vector_files, writing_format_3
 
 FILE_PATH = 2147483546
 DELETE_FORMAT = FileFormat.PARQUET  # the format of delete files in manifests; tests change it
 Bounds = Literal["none", "exact", "range"]
 
 
-class _DeleteWriter(ManifestWriterV2):
+class _DeletesContent:
     def content(self) -> ManifestContent:
         return ManifestContent.DELETES
 
     @property
     def _meta(self) -> dict[str, str]:
-        return {**super()._meta, "content": "deletes"}
+        return {**super()._meta, "content": "deletes"}  # type: ignore[misc]
+
+
+class _DeleteWriter(_DeletesContent, ManifestWriterV2):
+    pass
+
+
+class _DeleteWriterV3(_DeletesContent, ManifestWriterV3):
+    pass
 
 
 class _RowDelta(_FastAppendFiles):
-    """A commit that adds delete files, and optionally data files."""
+    """A commit that adds delete files, and optionally data files; it removes the vectors that it replaces."""
 
     delete_files: tuple[DataFile, ...] = ()
 
     def _manifests(self) -> list[ManifestFile]:
-        metadata = self._transaction.table_metadata
         written = []
         for spec_id in {file.spec_id for file in self.delete_files}:
-            output = self.new_manifest_output()
-            with _DeleteWriter(self.spec(spec_id), metadata.schema(), output, self._snapshot_id, "null") as writer:
+            with self._writer(spec_id) as writer:
                 for file in self.delete_files:
                     if file.spec_id == spec_id:
                         entry = ManifestEntry.from_args(
@@ -60,6 +70,30 @@ class _RowDelta(_FastAppendFiles):
                         writer.add(entry)
             written.append(writer.to_manifest_file())
         return [*written, *super()._manifests()]
+
+    def _writer(self, spec_id: int) -> ManifestWriter:
+        metadata = self._transaction.table_metadata
+        kind = _DeleteWriter if metadata.format_version < 3 else _DeleteWriterV3
+        return kind(self.spec(spec_id), metadata.schema(), self.new_manifest_output(), self._snapshot_id, "null")
+
+    def _existing_manifests(self) -> list[ManifestFile]:
+        replaced = {file[17] for file in self.delete_files if len(file) > 17}
+        found = []
+        for manifest in super()._existing_manifests():
+            live = [] if manifest.content == ManifestContent.DATA else manifest.fetch_manifest_entry(self._io)
+            if not any(_is_vector_of(entry, replaced) for entry in live):
+                found.append(manifest)
+                continue
+            with self._writer(manifest.partition_spec_id) as writer:
+                for entry in live:
+                    (writer.delete if _is_vector_of(entry, replaced) else writer.existing)(entry)
+            found.append(writer.to_manifest_file())
+        return found
+
+
+def _is_vector_of(entry: ManifestEntry, data_files: Collection[str]) -> bool:
+    file = entry.data_file
+    return file.file_format == FileFormat.PUFFIN and len(file) > 17 and file[17] in data_files
 
 
 class _Compaction(_OverwriteFiles):
@@ -77,11 +111,15 @@ class _Compaction(_OverwriteFiles):
     def _is_spent(self, manifest: ManifestFile) -> bool:
         if manifest.content != ManifestContent.DELETES:
             return False
-        entries = manifest.fetch_manifest_entry(self._io)
-        return all(
-            set(pq.read_table(local_path(entry.data_file.file_path)).column(0).to_pylist()) <= set(self.without_deletes)
-            for entry in entries
-        )
+        return all(_referenced(entry) <= set(self.without_deletes) for entry in manifest.fetch_manifest_entry(self._io))
+
+
+def _referenced(entry: ManifestEntry) -> set[str]:
+    """The data files that a delete file refers to."""
+    file = entry.data_file
+    if file.file_format == FileFormat.PUFFIN:
+        return {file[17]}
+    return set(pq.read_table(local_path(file.file_path)).column(0).to_pylist())
 
 
 def data_files(table: Table) -> dict[str, DataFile]:
@@ -153,12 +191,48 @@ def delete_equal(table: Table, n: int, *, rows: pa.Table | None = None) -> None:
     _commit_deletes(table, [delete], rows)
 
 
+def delete_by_vectors(
+    table: Table, deleted: Mapping[str, Sequence[int]], *, rows: pa.Table | None = None
+) -> list[DataFile]:
+    """Delete rows by deletion vectors, which also have the positions of the vectors that they replace."""
+    with writing_format_3():
+        known = vectors(table)
+        merged = {path: {*positions, *known.get(path, ())} for path, positions in deleted.items()}
+        made = vector_files(table, {path: sorted(one) for path, one in merged.items()}, data_files(table))
+        _commit_deletes(table, made, rows)
+    return made
+
+
+def vectors(table: Table) -> dict[str, list[int]]:
+    """The deleted positions by data file, of the table's deletion vectors."""
+    snapshot = table.current_snapshot()
+    entries = (
+        entry.data_file
+        for manifest in (snapshot.manifests(table.io) if snapshot else ())
+        if manifest.content == ManifestContent.DELETES
+        for entry in manifest.fetch_manifest_entry(table.io)
+        if entry.data_file.file_format == FileFormat.PUFFIN
+    )
+    return {
+        one[17]: read_positions(
+            DeletionVector(one.file_path, one[17], one[18], one[19], one.record_count), None
+        ).to_pylist()
+        for one in entries
+    }
+
+
 def delete_vector(table: Table, path: str) -> None:
-    """Add a deletion vector with arbitrary content, as writers of format version 3 do."""
+    """Add a deletion vector with arbitrary content to a table of version 2."""
     puffin = local_path(table.location()) / "data" / f"{uuid4().hex}.puffin"
     puffin.write_bytes(b"PFA1")
     made = _described(table, puffin, 1, data_files(table)[path], DataFileContent.POSITION_DELETES, FileFormat.PUFFIN)
     _commit_deletes(table, [made])
+
+
+def add_vector(table: Table, *described: DataFile) -> None:
+    """Add deletion vectors as described, without looking at others."""
+    with writing_format_3():
+        _commit_deletes(table, described)
 
 
 def compact(

@@ -25,14 +25,27 @@ from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move
 from offtake.lake.table_names import TableName
+from tests.lake.format_3 import upgrade, writing_format_3
 from tests.lake.lakes import TABLE, add, lake_in, move_warehouse, read
-from tests.lake.other_writers import Bounds, append_again, compact, entries, row_delta
+from tests.lake.other_writers import Bounds, append_again, compact, delete_by_vectors, entries, row_delta
 from tests.matrix import examples
 
 EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", examples(30)))
 BITS = st.integers(0, 2**16 - 1)
 COMMON = {"append": 4, "append_twice": 1, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
-RARE = ("widen", "rename", "add_column", "partition", "branch", "tag", "roll_back", "expire", "expire_one", "recreate")
+RARE = (
+    "upgrade",
+    "widen",
+    "rename",
+    "add_column",
+    "partition",
+    "branch",
+    "tag",
+    "roll_back",
+    "expire",
+    "expire_one",
+    "recreate",
+)
 SCHEMA = pa.schema([("n", pa.int64()), ("k", pa.int64()), ("v", pa.int32())])
 WEIGHTED = [*(name for name, weight in COMMON.items() for _ in range(weight * 8)), *RARE, "move"]
 ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_size=18)
@@ -44,16 +57,28 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_s
     suppress_health_check=list(HealthCheck),
     phases=set(Phase) - {Phase.explain},  # which would take minutes
 )
-@given(ACTIONS)
-def test_increments_have_the_rows_added_since_the_last_export_that_still_exist(actions: list[tuple[str, int]]) -> None:
+@given(st.sampled_from((2, 3)), ACTIONS)
+def test_increments_have_the_rows_added_since_the_last_export_that_still_exist(
+    version: int, actions: list[tuple[str, int]]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         history = History(lake_in(Path(folder)))
         try:
+            if version > 2:
+                act(history, "upgrade", 0)
             for action, bits in actions:
-                ACT[action](history, bits)
+                act(history, action, bits)
             history.export()
         finally:
             history.lake.close()
+
+
+def act(history: "History", action: str, bits: int) -> None:
+    if action == "export":
+        history.export()
+        return
+    with writing_format_3():
+        ACT[action](history, bits)
 
 
 @dataclass
@@ -212,7 +237,8 @@ def append_twice(history: History, bits: int) -> None:
     """Append a file that is already in the table."""
     known = entries(history.table)
     ordered = [key for key, _ in history.in_order() if known[key].spec_id == history.table.spec().spec_id]
-    if ordered:
+    # A vector applies to all entries of a path, and has the positions of the earlier ones.
+    if ordered and history.table.metadata.format_version < 3:
         append_again(history.table, known[ordered[bits % len(ordered)]])
         history.came(due=True)
 
@@ -240,7 +266,7 @@ def some(history: History, bits: int) -> tuple[int, int]:
 
 
 def positions(history: History, bits: int) -> None:
-    """Merge-on-read: delete rows of some files by position; the same commit can add rows."""
+    """Merge-on-read: delete rows of some files by position files or vectors; the same commit can add rows."""
     picked = {}
     for number, ((path, _), one) in enumerate(history.in_order()):
         chosen = [at for at, row in enumerate(one.rows) if (bits >> ((number * 3 + at) % 16)) & 1]
@@ -248,10 +274,17 @@ def positions(history: History, bits: int) -> None:
             picked[path] = chosen[:2]
     if not picked:
         return
-    choices: tuple[Bounds, ...] = ("none", "exact", "range")
-    bounds = choices[bits % 3]
     rows = history.rows_for(1) if bits % 5 == 0 else None
-    row_delta(history.table, picked, bounds if len(picked) == 1 or bounds != "exact" else "range", rows=rows)
+    if history.table.metadata.format_version < 3:
+        choices: tuple[Bounds, ...] = ("none", "exact", "range")
+        bounds = choices[bits % 3]
+        row_delta(history.table, picked, bounds if len(picked) == 1 or bounds != "exact" else "range", rows=rows)
+    else:
+        event("deletion vectors")
+        paths = Counter(path for path, _ in history.files)
+        picked = {path: one for path, one in picked.items() if paths[path] == 1}
+        merged = {path: {*picked[path], *one.deleted} for (path, _), one in history.files.items() if path in picked}
+        delete_by_vectors(history.table, {path: sorted(one) for path, one in merged.items()}, rows=rows)
     for (path, _), one in history.files.items():
         if path not in picked:
             continue
@@ -385,7 +418,9 @@ def recreate(history: History, _: int) -> None:
 
 
 def move(history: History, _: int) -> None:
-    """Move the warehouse to another folder, possibly inside the old one."""
+    """Move the warehouse to another folder, possibly inside the old one; refused with deletion vectors."""
+    if history.table.metadata.format_version > 2:
+        return
     old = local_path(history.table.location()).parents[1]
     new = old / "moved" if len(history.main) % 2 else old.with_name(f"{old.name}-moved")
     history.lake, moving = move_warehouse(history.lake, old, new)
@@ -397,8 +432,9 @@ def moved(files: dict[Key, File], moving: Move) -> dict[Key, File]:
     return {(moving.new_location(path), snapshot): one for (path, snapshot), one in files.items()}
 
 
-def export(history: History, _: int) -> None:
-    history.export()
+def upgrade_format(history: History, _: int) -> None:
+    if history.table.metadata.format_version < 3:
+        upgrade(history.table)
 
 
 ACT: dict[str, Callable[[History, int], None]] = {
@@ -408,7 +444,7 @@ ACT: dict[str, Callable[[History, int], None]] = {
     "delete": delete,
     "positions": positions,
     "compact": compaction,
-    "export": export,
+    "upgrade": upgrade_format,
     "widen": widen,
     "rename": rename,
     "add_column": add_column,

@@ -11,11 +11,12 @@ from pyiceberg.transforms import IdentityTransform
 from offtake.errors import DeliveryError
 from offtake.lake import scan, table_description
 from offtake.lake.catalog import Lake
+from offtake.lake.delete_files import PositionDeletes
 from offtake.lake.locations import local_path
 from offtake.lake.positions import positions
 from tests.lake import other_writers
 from tests.lake.lakes import TABLE, add, full, increment, numbered
-from tests.lake.other_writers import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta
+from tests.lake.other_writers import Bounds, data_files, delete_equal, delete_positions, row_delta
 
 
 def ids(lake: Lake) -> list[int]:
@@ -77,16 +78,16 @@ def test_only_row_groups_with_the_data_files_path_are_read_from_a_delete_file(tm
     delete = tmp_path / "deletes.parquet"
     columns = {"file_path": [path for path in paths for _ in range(5)], "pos": list(range(5)) * len(paths)}
     pa.parquet.write_table(pa.table(columns), delete, row_group_size=1000)
-    assert positions(str(delete), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
-    assert positions(str(delete), "file:///data/other.parquet").to_pylist() == []
+    assert positions(PositionDeletes(str(delete)), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
+    assert positions(PositionDeletes(str(delete)), "file:///data/other.parquet").to_pylist() == []
     # Row groups for other files are not read; they may even be damaged.
     content = bytearray(delete.read_bytes())
     group = pa.parquet.ParquetFile(delete).metadata.row_group(9).column(0)
     content[group.dictionary_page_offset : group.dictionary_page_offset + 40] = bytes(40)
     delete.write_bytes(content)
-    assert len(positions(str(delete), paths[701])) == 5
+    assert len(positions(PositionDeletes(str(delete)), paths[701])) == 5
     with pytest.raises(DeliveryError, match=r"deletes\.parquet"):
-        positions(str(delete), paths[1900])
+        positions(PositionDeletes(str(delete)), paths[1900])
 
 
 @pytest.mark.parametrize("operation", [Operation.OVERWRITE, Operation.DELETE])
@@ -172,17 +173,6 @@ def test_rows_added_after_equality_deletes_are_exported(lake: Lake) -> None:
     assert increment(lake, at) == [2]
 
 
-def test_deletion_vectors_are_refused_if_they_may_apply_to_exported_rows(lake: Lake) -> None:
-    first = add(lake, numbered(1, 2))
-    second = add(lake, numbered(3))
-    delete_vector(lake.load(TABLE), added_path(lake, second))
-    for refused in refusals(lake, first, "deletion vectors"):
-        assert "Compact" in refused.remedy
-    at = current(lake)
-    add(lake, numbered(4))
-    assert increment(lake, at) == [4]
-
-
 def test_position_deletes_in_other_formats_are_refused_with_the_format(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +187,7 @@ def test_a_missing_delete_file_is_reported(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     (file,) = scan.open_table(lake, TABLE).full(current(lake)).files
-    local_path(file.delete_files[0]).unlink()
+    local_path(file.delete_files[0].path).unlink()
     with pytest.raises(DeliveryError, match="it was deleted after the run was planned") as gone:
         full(lake)
     assert gone.value.code == "EXPORT-1410-410"

@@ -206,7 +206,7 @@ def _parts(
             number=number,
             dataset_id=dataset.dataset_id,
             key=_key(job, dataset, number),
-            slices=[one.to_json() for one in slices],
+            slices=parts.slices_to_json(slices),
             input_rows=sum(one.rows for one in slices),
             input_bytes=sum(one.bytes for one in slices),
         )

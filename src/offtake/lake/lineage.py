@@ -19,6 +19,7 @@ from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import ManifestEntry, ManifestEntryStatus
 from pyiceberg.table.snapshots import Operation, Snapshot
 
+from offtake.lake.delete_files import DeleteFile
 from offtake.lake.deletes import Deletes, partition_of
 from offtake.lake.manifests import Manifests
 
@@ -28,10 +29,10 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """A data file to read: its manifest entry, and the paths of the position-delete files that apply to it."""
+    """A data file to read: its manifest entry, and the delete files that apply to it."""
 
     entry: ManifestEntry
-    deletes: tuple[str, ...]
+    deletes: tuple[DeleteFile, ...]
 
 
 def operation(snapshot: Snapshot) -> Operation:

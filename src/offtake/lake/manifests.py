@@ -6,6 +6,7 @@ from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStat
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from offtake.lake import manifest_files
 from offtake.lake.deletes import Deletes
 
 
@@ -21,14 +22,13 @@ class Manifests:
     def of(self, snapshot: Snapshot) -> list[ManifestFile]:
         """The snapshot's manifests."""
         if snapshot.snapshot_id not in self._lists:
-            self._lists[snapshot.snapshot_id] = list(snapshot.manifests(self.table.io))
+            self._lists[snapshot.snapshot_id] = manifest_files.read_list(snapshot, self.table.io)
         return self._lists[snapshot.snapshot_id]
 
     def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
         """The manifest's entries, including those of removed files."""
         if manifest.manifest_path not in self._entries:
-            read = manifest.fetch_manifest_entry(self.table.io, discard_deleted=False)
-            self._entries[manifest.manifest_path] = read
+            self._entries[manifest.manifest_path] = manifest_files.read_entries(manifest, self.table.io)
         return self._entries[manifest.manifest_path]
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:

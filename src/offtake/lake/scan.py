@@ -20,6 +20,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import file_metadata, lineage, metadata_errors, table_schemas
 from offtake.lake.catalog import Lake
+from offtake.lake.delete_files import DeleteFile
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
 from offtake.lake.manifests import Manifests
@@ -33,7 +34,7 @@ from offtake.lake.table_names import TableName
 class DataFile:
     """A data file to read.
 
-    `delete_files`: the position-delete files that apply to it. `partition`: pairs of field id and value, for columns
+    `delete_files`: those that apply to it. `partition`: pairs of field id and value, for columns
     that the file may lack. `schema_id`: the schema that resolves the column names of a file without field ids; None
     means the table's name mapping does.
     """
@@ -41,7 +42,7 @@ class DataFile:
     path: str
     rows: int
     bytes: int
-    delete_files: tuple[str, ...] = ()
+    delete_files: tuple[DeleteFile, ...] = ()
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
 
