@@ -27,12 +27,14 @@ Retries = dict[str, list[int]]
 class DeleteDocument(TypedDict):
     """A delete file, as a plan stores it (`lake.delete_files`).
 
-    `format`: of position deletes. `data_file`, `offset`, `size`, `rows`: of a deletion vector.
+    `format`: of position and equality deletes. `field_ids`: the key columns of equality deletes. `data_file`, `offset`,
+    `size`, `rows`: of a deletion vector.
     """
 
-    kind: Literal["positions", "vector"]
+    kind: Literal["positions", "vector", "equality"]
     path: str
     format: NotRequired[str]
+    field_ids: NotRequired[Sequence[int]]
     data_file: NotRequired[str]
     offset: NotRequired[int]
     size: NotRequired[int]
@@ -46,7 +48,7 @@ class SliceDocument(TypedDict):
     `rows`, `bytes`: the slice's size. `deletes`: its delete files, as ranges `[first, last)` of `deleteFiles`, which
     the first slice of the part has for all of them; in plans of earlier versions, the locations of position deletes.
     `partition`: field id and value of each partition field; absent without partition values. `schemaId`: the schema
-    that the file was written with; absent when it is unknown.
+    that the file was written with; absent when it is unknown. `format`: absent for Parquet.
     """
 
     path: str
@@ -57,6 +59,7 @@ class SliceDocument(TypedDict):
     deleteFiles: NotRequired[list[DeleteDocument]]
     partition: NotRequired[list[tuple[int, str | None]]]
     schemaId: NotRequired[int]
+    format: NotRequired[Literal["ORC", "AVRO"]]
 
 
 class TableSchemaDocument(TypedDict):
@@ -64,9 +67,11 @@ class TableSchemaDocument(TypedDict):
 
     `arrow`: Arrow's serialised form, in Base64. `iceberg`: Iceberg's JSON. `nameMapping`: the table's name mapping, in
     Iceberg's JSON. `olderNames`: by schema id, the name mappings for older files; absent in plans of the first version.
+    `former`: Iceberg's JSON of schemas that have the columns that were dropped since; absent without dropped columns.
     """
 
     arrow: str
     iceberg: str
     nameMapping: str | None
     olderNames: NotRequired[dict[str, str]]
+    former: NotRequired[list[str]]

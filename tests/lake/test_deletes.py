@@ -1,4 +1,4 @@
-"""Which deletes apply to which files, in full exports and increments; unsupported deletes are refused."""
+"""Which position deletes apply to which files, in full exports and increments."""
 
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from offtake.lake.catalog import Lake
 from offtake.lake.delete_files import PositionDeletes
 from offtake.lake.locations import local_path
 from offtake.lake.positions import positions
-from tests.lake import other_writers
 from tests.lake.lakes import TABLE, add, full, increment, numbered
-from tests.lake.other_writers import Bounds, data_files, delete_equal, delete_positions, row_delta
+from tests.lake.other_writers import Bounds, data_files, delete_positions, row_delta
 
 
 def ids(lake: Lake) -> list[int]:
@@ -108,15 +107,6 @@ def test_deleted_positions_are_counted_and_rows_added_in_the_same_commit_are_exp
     assert table_description.preview(lake, TABLE, 9).column("n").to_pylist() == [4]
 
 
-def refusals(lake: Lake, after: int, kind: str) -> list[DeliveryError]:
-    """The errors of a full export and of an increment."""
-    with pytest.raises(DeliveryError, match=kind) as in_full:
-        scan.open_table(lake, TABLE).full(current(lake))
-    with pytest.raises(DeliveryError, match=kind) as increment:
-        scan.open_table(lake, TABLE).increment(after, current(lake))
-    return [in_full.value, increment.value]
-
-
 def rows(lake: Lake, *numbers: int) -> pa.Table:
     return pa.Table.from_pylist(numbered(*numbers), lake.load(TABLE).schema().as_arrow())
 
@@ -140,47 +130,11 @@ def test_one_commit_that_adds_more_than_it_removes_does_not_hide_what_another_re
     assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 1
 
 
-@pytest.mark.parametrize("carried_over", [False, True])
-def test_equality_deletes_of_older_rows_are_refused_whenever_they_were_added(lake: Lake, carried_over: bool) -> None:
-    first = add(lake, numbered(1, 2))
-    delete_equal(lake.load(TABLE), 1)
-    if carried_over:
-        add(lake, numbered(3))
-        add(lake, numbered(4))
-    for refused in refusals(lake, first, "equality deletes"):
-        assert (refused.code, refused.transient) == ("EXPORT-1500-500", False)
-
-
-def test_equality_deletes_do_not_apply_to_rows_of_the_same_or_later_commits(lake: Lake) -> None:
-    add(lake, numbered(1))
-    lake.load(TABLE).delete("n = 1")
-    delete_equal(lake.load(TABLE), 2, rows=rows(lake, 2))
-    at = current(lake)
-    assert ids(lake) == [2]
-    add(lake, numbered(3))
-    assert ids(lake) == [2, 3]
-    assert increment(lake, at) == [3]
-    delete_equal(lake.load(TABLE), 3)
-    with pytest.raises(DeliveryError, match="equality deletes"):
-        scan.open_table(lake, TABLE).increment(at, current(lake))
-
-
-def test_rows_added_after_equality_deletes_are_exported(lake: Lake) -> None:
-    add(lake, numbered(1))
-    delete_equal(lake.load(TABLE), 1)
-    at = current(lake)
-    add(lake, numbered(2))
-    assert increment(lake, at) == [2]
-
-
-def test_position_deletes_in_other_formats_are_refused_with_the_format(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = add(lake, numbered(1))
-    monkeypatch.setattr(other_writers, "DELETE_FORMAT", FileFormat.AVRO)
-    delete_positions(lake.load(TABLE), added_path(lake, first), [0])
-    with pytest.raises(DeliveryError, match="position deletes in AVRO files"):
-        scan.open_table(lake, TABLE).full(current(lake))
+@pytest.mark.parametrize("file_format", [FileFormat.AVRO, FileFormat.ORC])
+def test_position_deletes_in_other_formats_are_applied(lake: Lake, file_format: FileFormat) -> None:
+    files = [added_path(lake, add(lake, numbered(n, n + 1))) for n in (0, 10)]
+    row_delta(lake.load(TABLE), {files[0]: [0], files[1]: [1]}, file_format=file_format)
+    assert ids(lake) == [1, 10]
 
 
 def test_a_missing_delete_file_is_reported(lake: Lake) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from offtake.documents import DeleteDocument
 
-FileFormat = Literal["PARQUET", "ORC", "AVRO"]
+RowFormat = Literal["PARQUET", "ORC", "AVRO"]
 """Formats of files with rows, as manifests name them."""
 
 
@@ -15,7 +15,7 @@ class PositionDeletes:
     """A file with paths of data files and positions in them."""
 
     path: str
-    format: FileFormat = "PARQUET"
+    format: RowFormat = "PARQUET"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,16 @@ class DeletionVector:
     rows: int
 
 
-DeleteFile = PositionDeletes | DeletionVector
+@dataclass(frozen=True)
+class EqualityDeletes:
+    """A file with keys: rows whose columns `field_ids` have the values of one of its rows are deleted."""
+
+    path: str
+    field_ids: tuple[int, ...]
+    format: RowFormat = "PARQUET"
+
+
+DeleteFile = PositionDeletes | DeletionVector | EqualityDeletes
 
 
 def to_document(file: DeleteFile) -> DeleteDocument:
@@ -40,6 +49,8 @@ def to_document(file: DeleteFile) -> DeleteDocument:
 def from_document(document: DeleteDocument) -> DeleteFile:
     """The inverse of `to_document`."""
     values: dict[str, Any] = {name: value for name, value in document.items() if name != "kind"}
+    if "field_ids" in values:
+        values["field_ids"] = tuple(values["field_ids"])
     made: DeleteFile = _KINDS[document["kind"]](**values)
     return made
 
@@ -61,5 +72,5 @@ def ranges(indexes: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-_KINDS: Final[dict[str, Any]] = {"positions": PositionDeletes, "vector": DeletionVector}
+_KINDS: Final[dict[str, Any]] = {"positions": PositionDeletes, "vector": DeletionVector, "equality": EqualityDeletes}
 _KIND_OF: Final = {kind: name for name, kind in _KINDS.items()}

@@ -10,7 +10,7 @@ import pyarrow.compute
 
 from offtake.documents import SliceDocument, TableSchemaDocument
 from offtake.lake import delete_files
-from offtake.lake.delete_files import DeleteFile, PositionDeletes
+from offtake.lake.delete_files import DeleteFile, PositionDeletes, RowFormat
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,15 @@ class TableSchema:
     """The schema of the delivered rows, in Arrow's and Iceberg's serialised forms, and the table's name mapping.
 
     Workers read with `arrow`; they need `iceberg`, and PyIceberg, only for columns that a file lacks. `older_names`:
-    by schema id, the name mappings for files whose column names must be resolved by that schema.
+    by schema id, the name mappings for files whose column names must be resolved by that schema. `former`: schemas in
+    Iceberg's form that have the columns that were dropped since, which equality deletes can refer to.
     """
 
     arrow: str
     iceberg: str
     name_mapping: str | None
     older_names: Mapping[int, str] = field(default_factory=dict)
+    former: tuple[str, ...] = ()
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -33,26 +35,30 @@ class TableSchema:
 
     def to_json(self) -> TableSchemaDocument:
         """For the stored plan."""
-        return {
+        document: TableSchemaDocument = {
             "arrow": self.arrow,
             "iceberg": self.iceberg,
             "nameMapping": self.name_mapping,
             "olderNames": {str(number): names for number, names in self.older_names.items()},
         }
+        if self.former:
+            document["former"] = list(self.former)
+        return document
 
     @staticmethod
     def from_json(document: TableSchemaDocument) -> "TableSchema":
         """The inverse of `to_json`."""
         # Plans stored by the first version do not have it.
         older = {int(number): names for number, names in document.get("olderNames", {}).items()}
-        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"], older)
+        former = tuple(document.get("former", ()))
+        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"], older, former)
 
 
 @dataclass(frozen=True)
 class FileSlice:
     """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` includes deleted rows.
 
-    `delete_files`, `partition` and `schema_id`: see `scan.DataFile`.
+    Only Parquet files are divided. `delete_files`, `partition`, `schema_id` and `format`: see `scan.DataFile`.
     """
 
     path: str
@@ -63,6 +69,7 @@ class FileSlice:
     delete_files: tuple[DeleteFile, ...] = ()
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
+    format: RowFormat = "PARQUET"
 
 
 def slices_to_json(slices: Sequence[FileSlice]) -> list[SliceDocument]:
@@ -91,6 +98,8 @@ def _slice_to_json(one: FileSlice, known: Mapping[DeleteFile, int]) -> SliceDocu
         document["partition"] = list(one.partition)
     if one.schema_id is not None:
         document["schemaId"] = one.schema_id
+    if one.format != "PARQUET":
+        document["format"] = one.format
     return document
 
 
@@ -114,6 +123,7 @@ def _slice_from_json(document: SliceDocument, known: Sequence[DeleteFile]) -> Fi
         delete_files=tuple(deletes),
         partition=tuple((field_id, value) for field_id, value in document.get("partition", ())),
         schema_id=document.get("schemaId"),
+        format=document.get("format", "PARQUET"),
     )
 
 

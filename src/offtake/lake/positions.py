@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute
@@ -9,8 +10,11 @@ import pyarrow.parquet as pq
 
 from offtake.lake import deletion_vectors
 from offtake.lake.delete_files import DeletionVector, PositionDeletes
-from offtake.lake.parquet_files import open_parquet, translating_errors
+from offtake.lake.parquet_files import translating_errors
+from offtake.lake.row_files import ParquetRows, open_rows
 from offtake.lake.storage.access import FileAccess
+
+_ROWS: Final = 65_536
 
 
 def positions(delete_file: PositionDeletes | DeletionVector, path: str, access: FileAccess | None = None) -> pa.Array:
@@ -37,12 +41,11 @@ def deleted_positions(
 
 @lru_cache(maxsize=4)
 def _positions(delete_file: PositionDeletes, path: str, access: FileAccess | None) -> pa.Array:
-    with open_parquet(delete_file.path, access) as file:
+    with open_rows(delete_file.path, delete_file.format, access) as file:
+        groups = _candidate_groups(file.file, path) if isinstance(file, ParquetRows) else None
         matching = [
             batch.filter(pa.compute.equal(batch["file_path"].cast(pa.string()), path))["pos"].cast(pa.int64())
-            for batch in file.iter_batches(
-                65_536, row_groups=_candidate_groups(file, path), columns=["file_path", "pos"]
-            )
+            for batch in file.batches(_ROWS, groups, ["file_path", "pos"])
         ]
     found = pa.concat_arrays([one for one in matching if len(one)]) if any(map(len, matching)) else pa.nulls(0, "int64")
     return found.take(pa.compute.sort_indices(found))
