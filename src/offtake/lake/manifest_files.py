@@ -19,6 +19,7 @@ from pyiceberg.manifest import (
     ManifestFile,
     PartitionFieldSummary,
 )
+from pyiceberg.schema import Schema
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StructType
 
@@ -36,11 +37,25 @@ _OF_ENTRIES: Final[Makers] = {
     134: DataFileContent,
 }
 
-_UNREAD: Final = frozenset((108, 110, 131, 132, 137, 140))
-"""Fields that are not used: statistics of columns among them, which are most of a manifest."""
+
+def _index(schema: Schema, field_id: int, struct: int | None = None) -> int:
+    """The index of a field in PyIceberg's records; `struct`: the id of the field that contains it."""
+    kind = schema.as_struct() if struct is None else schema.find_type(struct)
+    if not isinstance(kind, StructType):
+        raise TypeError(f"field {struct} of manifests is a struct")
+    return next(index for index, field in enumerate(kind.fields) if field.field_id == field_id)
+
+
+_MANIFEST_FIRST_ROW_ID: Final = _index(_LIST, 520)
+_FIRST_ROW_ID: Final = _index(_ENTRY, 142, 2)
+_REFERENCED_FILE: Final = _index(_ENTRY, 143, 2)
+_CONTENT_OFFSET: Final = _index(_ENTRY, 144, 2)
+_CONTENT_SIZE: Final = _index(_ENTRY, 145, 2)
+_UNUSED: Final = frozenset((108, 131, 132, 137, 140))
+"""Fields of files that no plan needs: column sizes, encryption keys, row groups, NaN counts, order."""
 _VALUE_COUNTS: Final = 109
-_BOUNDS: Final = frozenset((125, 128))
-"""The lowest and the highest value of each column: only those of delete files are used."""
+_BOUNDS: Final = frozenset((110, 125, 128))
+"""Null counts, and the lowest and the highest value of each column."""
 
 
 def read_list(snapshot: Snapshot, io: FileIO) -> list[ManifestFile]:
@@ -48,14 +63,17 @@ def read_list(snapshot: Snapshot, io: FileIO) -> list[ManifestFile]:
     return _read(snapshot.manifest_list, io, _LIST.as_struct(), _OF_LIST)
 
 
-def read_entries(manifest: ManifestFile, io: FileIO, *, with_counts: bool = False) -> list[ManifestEntry]:
+def read_entries(
+    manifest: ManifestFile, io: FileIO, *, with_counts: bool = False, with_bounds: bool = False
+) -> list[ManifestEntry]:
     """The manifest's entries, including those of removed files, with what they inherit. Raises as `read_list`.
 
-    Without the statistics of columns that no plan needs: in a table with 10,000 files of 200 columns, there are ten
-    million of them. `with_counts`: with the number of values of each column.
+    Statistics of columns are left out: in a table with 10,000 files of 200 columns, there are ten million of them.
+    `with_counts`: with the number of values of each column. `with_bounds`: with bounds and null counts, which entries
+    of delete files always have.
     """
-    unread = _UNREAD if with_counts else _UNREAD | {_VALUE_COUNTS}
-    if manifest.content == ManifestContent.DATA:
+    unread = _UNUSED if with_counts else _UNUSED | {_VALUE_COUNTS}
+    if manifest.content == ManifestContent.DATA and not with_bounds:
         unread |= _BOUNDS
     found = _read(manifest.manifest_path, io, _ENTRY.as_struct(), _OF_ENTRIES, unread)
     return [_inheriting(entry, manifest) for entry in found]
@@ -84,3 +102,15 @@ def _inheriting(entry: ManifestEntry, manifest: ManifestFile) -> ManifestEntry:
             entry.file_sequence_number = manifest.sequence_number
     entry.data_file.spec_id = manifest.partition_spec_id
     return entry
+
+
+def referenced_file(file: DataFile) -> str | None:
+    """The only data file whose rows the delete file deletes, if the manifest names it."""
+    found: str | None = file[_REFERENCED_FILE]
+    return found
+
+
+def content_range(file: DataFile) -> tuple[int, int] | None:
+    """Offset and size in bytes of a deletion vector in its file."""
+    offset, size = file[_CONTENT_OFFSET], file[_CONTENT_SIZE]
+    return None if offset is None or size is None else (offset, size)

@@ -27,6 +27,8 @@ class Manifests:
         self._deletes: dict[int, Deletes] = {}
         # A file without field ids is resolved by them, if column names were reused.
         self._counts = column_names_were_reused(table)
+        # They show which data files equality deletes can apply to; without them, the deletes are read for each file.
+        self._bounds = False
 
     def of(self, snapshot: Snapshot) -> list[ManifestFile]:
         """The snapshot's manifests."""
@@ -44,7 +46,9 @@ class Manifests:
             self._entries[manifest.manifest_path] = manifest_cache.cached(
                 self.table.io,
                 manifest.manifest_path,
-                lambda: manifest_files.read_entries(manifest, self._io, with_counts=self._counts),
+                lambda: manifest_files.read_entries(
+                    manifest, self._io, with_counts=self._counts, with_bounds=self._bounds
+                ),
                 self._variant(manifest),
             )
         return self._entries[manifest.manifest_path]
@@ -64,7 +68,7 @@ class Manifests:
         """What the entries depend on, besides the manifest."""
         # Entries take some values from the manifest list.
         inherited = (manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id)
-        return self._counts, manifest.content, *inherited
+        return self._counts, self._bounds, manifest.content, *inherited
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:
         """The snapshot's data files; with `added_by`, only those that these snapshots added."""
@@ -90,11 +94,12 @@ class Manifests:
                 yield entry
 
     def deletes(self, snapshot: Snapshot) -> Deletes:
-        """The snapshot's delete files."""
+        """The snapshot's delete files. After the first equality deletes, entries are read with bounds of columns."""
         if snapshot.snapshot_id not in self._deletes:
             manifests = [one for one in self.of(snapshot) if one.content == ManifestContent.DELETES]
             found = (entry for entry in self._entries_of(manifests) if entry.status != ManifestEntryStatus.DELETED)
             self._deletes[snapshot.snapshot_id] = Deletes.of(self.table, found)
+            self._bounds = self._bounds or self._deletes[snapshot.snapshot_id].have_keys
         return self._deletes[snapshot.snapshot_id]
 
     def oldest(self, snapshot: Snapshot) -> int:

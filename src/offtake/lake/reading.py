@@ -1,14 +1,11 @@
 """Reading a plan's files, batch by batch. Runs in worker processes: PyIceberg is imported only when needed."""
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
@@ -16,12 +13,15 @@ from offtake.lake import parquet_files, text
 from offtake.lake.column_selection import delivered_columns
 from offtake.lake.parquet_files import OpenParquet, open_parquet
 from offtake.lake.parts import FileSlice, TableSchema, narrow_types
-from offtake.lake.positions import deleted_positions, without
+from offtake.lake.positions import without
 from offtake.lake.projection import ColumnNames, Missing, ProjectionError, has_field_ids, is_identity, projection
+from offtake.lake.row_files import ParquetRows, open_rows
+from offtake.lake.row_filter import left_out
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.files import open_ahead, open_input
 from offtake.lake.storage.range_requests import Check
 from offtake.lake.storage.read_ahead import ReadAhead
+from offtake.lake.table_columns import missing_values
 from offtake.lake.text import InvalidText, InvalidTextError
 
 _ROWS: Final = 8192
@@ -82,6 +82,8 @@ def unchanged_row_groups(
         found: list[OpenParquet] = []
         for index, piece in enumerate(pieces):
             with translating_errors([piece]):
+                if piece.format != "PARQUET":
+                    break
                 _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead)
                 stored = OpenParquet(opened.enter_context(open_input(piece.path, access, _size(piece), ahead)))
                 if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, target, schema):
@@ -127,7 +129,7 @@ def _open_ahead(
     pieces: Sequence[FileSlice], access: FileAccess | None, ahead: ReadAhead, whole: int | None = None
 ) -> None:
     """Open the slices' files, whose ends are then fetched at the same time."""
-    files = [(piece.path, _size(piece)) for piece in pieces]
+    files = [(piece.path, _size(piece)) for piece in pieces if piece.format == "PARQUET"]
     open_ahead(files, access, ahead, *(() if whole is None else (whole,)))
 
 
@@ -177,13 +179,16 @@ def _read_file(
     ahead: ReadAhead,
     invalid_text: InvalidText,
 ) -> Iterator[pa.RecordBatch]:
+    if piece.format != "PARQUET":
+        yield from _read_whole(piece, schema, target, access, invalid_text)
+        return
     with open_parquet(piece.path, access, _size(piece), ahead) as file:
         groups, names = _groups(piece, file), _names(piece, file.schema_arrow, schema)
+        position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
+        deleted = left_out(ParquetRows(file), piece, groups, position, names, schema, access)
+        marked = _is_marked(piece, file)
         columns = delivered_columns(file.schema_arrow, target, names)
         file.read_ahead(groups, columns)
-        position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
-        deleted = deleted_positions(piece.path, piece.delete_files, access)
-        marked = _is_marked(piece, file)
         stored = file.schema_arrow if columns is None else pa.schema([file.schema_arrow.field(one) for one in columns])
         project = projection(stored, target, names, _missing(piece, schema))
         # There are as many processes as cores, so threads within a process would not help.
@@ -193,6 +198,26 @@ def _read_file(
             if not marked and invalid_text == "replace":
                 projected = text.replace(projected)
             elif not marked:
+                text.check(projected)
+            yield projected
+
+
+def _read_whole(
+    piece: FileSlice, schema: TableSchema, target: pa.Schema, access: FileAccess | None, invalid_text: InvalidText
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file in another format than Parquet."""
+    with open_rows(piece.path, piece.format, access) as file:
+        names = _names(piece, file.schema, schema)
+        deleted = left_out(file, piece, None, 0, names, schema, access)
+    # Formats that are read in sequence are opened again.
+    with open_rows(piece.path, piece.format, access) as file:
+        project, position = projection(file.schema, target, names, _missing(piece, schema)), 0
+        for batch in file.batches(_ROWS):
+            projected = project(batch if deleted is None else without(batch, position, deleted))
+            position += batch.num_rows
+            if invalid_text == "replace":
+                projected = text.replace(projected)
+            else:
                 text.check(projected)
             yield projected
 
@@ -208,22 +233,4 @@ def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnName
 
 def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
     """The values of columns that the file lacks: partition values, else initial defaults."""
-    partition = dict(piece.partition)
-
-    def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
-        from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - saves memory in workers
-
-        field = _iceberg(schema.iceberg).find_field(field_id)
-        if field_id not in partition:
-            return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
-        stored = partition[field_id]
-        return pa.scalar(None if stored is None else from_bytes(field.field_type, base64.b64decode(stored)), kind)
-
-    return value
-
-
-@lru_cache(maxsize=8)
-def _iceberg(schema: str) -> Any:  # noqa: ANN401 - PyIceberg's Schema, imported late
-    from pyiceberg.schema import Schema  # noqa: PLC0415 - saves memory in workers
-
-    return Schema.model_validate(json.loads(schema))
+    return missing_values(piece.partition, schema)

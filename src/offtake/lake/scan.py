@@ -10,16 +10,17 @@ increment is planned from the snapshots' manifests:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.manifest import FileFormat, ManifestContent, ManifestEntryStatus
+from pyiceberg.manifest import DataFileContent, FileFormat, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_schemas
 from offtake.lake.catalog import Lake
+from offtake.lake.delete_files import DeleteFile, RowFormat
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
 from offtake.lake.manifests import Manifests
@@ -33,7 +34,7 @@ from offtake.lake.table_names import TableName
 class DataFile:
     """A data file to read.
 
-    `delete_files`: the position-delete files that apply to it. `partition`: pairs of field id and value, for columns
+    `delete_files`: those that apply to it. `partition`: pairs of field id and value, for columns
     that the file may lack. `schema_id`: the schema that resolves the column names of a file without field ids; None
     means the table's name mapping does.
     """
@@ -41,9 +42,10 @@ class DataFile:
     path: str
     rows: int
     bytes: int
-    delete_files: tuple[str, ...] = ()
+    delete_files: tuple[DeleteFile, ...] = ()
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
+    format: RowFormat = "PARQUET"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,15 @@ class ScanPlan:
     """The files to export, so that a consumer has the state of `snapshot_id`.
 
     `deleted_rows`: rows removed in the range, from the metadata's counts of removed files and deleted positions, minus
-    the rows that overwrites wrote again.
+    the rows that overwrites wrote again. `deleted_keys`: keys of the range's equality deletes that may apply to older
+    rows; how many rows these removed is unknown, so `deleted_rows` does not count them.
     """
 
     snapshot_id: int
     kind: Literal["full", "incremental"]
     files: tuple[DataFile, ...]
     deleted_rows: int = 0
+    deleted_keys: int = 0
     warning: str | None = None
 
 
@@ -90,7 +94,7 @@ class TableScan:
             )
 
     def full(self, to_snapshot: int) -> ScanPlan:
-        """Plan a full export of the snapshot, oldest files first. Raises also for unsupported deletes."""
+        """Plan a full export of the snapshot, oldest files first."""
         with metadata_errors.translating_errors(self.name):
             return _full(Manifests(self.table), self._snapshot(to_snapshot), None)
 
@@ -109,10 +113,14 @@ class TableScan:
             added = lineage.added_in(manifests, between)
             if added is None:
                 return _full(manifests, to, _NOT_SEPARABLE)
-            in_range = {snapshot.snapshot_id for snapshot in between}
-            manifests.deletes(to).refuse_uncounted(in_range, manifests.oldest(to))
-            deleted = sum(_rows_removed(manifests, snapshot) for snapshot in between)
-            return ScanPlan(to_snapshot, "incremental", _files(self.table, to, added), deleted)
+            removed = [_removed(manifests, snapshot) for snapshot in between]
+            return ScanPlan(
+                to_snapshot,
+                "incremental",
+                _files(self.table, to, added),
+                deleted_rows=sum(rows for rows, _ in removed),
+                deleted_keys=sum(keys for _, keys in removed),
+            )
 
     def _snapshot(self, snapshot_id: int) -> Snapshot:
         snapshot = self.table.snapshot_by_id(snapshot_id)
@@ -172,11 +180,11 @@ def _files(table: Table, snapshot: Snapshot, sources: list[RowOrigin]) -> tuple[
 
 def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
     file = source.entry.data_file
-    if file.file_format != FileFormat.PARQUET:
+    if file.file_format == FileFormat.PUFFIN:
         raise DeliveryError(
             EXPORT_FAILED,
-            f"{file.file_path} is a {file.file_format.value} file; only Parquet can be exported.",
-            "Rewrite the table's files as Parquet.",
+            f"{file.file_path} is a Puffin file, which cannot have rows.",
+            "Correct the table's metadata.",
         )
     return DataFile(
         path=file.file_path,
@@ -185,6 +193,7 @@ def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
         delete_files=source.deletes,
         partition=file_metadata.partition(file),
         schema_id=file_metadata.schema_id(source.entry),
+        format=cast("RowFormat", file.file_format.value),
     )
 
 
@@ -202,16 +211,28 @@ def _snapshots_between(table: Table, from_snapshot: int, to: Snapshot) -> list[S
     return None
 
 
-def _rows_removed(manifests: Manifests, snapshot: Snapshot) -> int:
-    """The number of rows that the snapshot removed; rows that an overwrite wrote again do not count."""
-    operation = lineage.operation(snapshot)
-    if operation not in (Operation.OVERWRITE, Operation.DELETE):
-        return 0
-    rows = 0
+def _removed(manifests: Manifests, snapshot: Snapshot) -> tuple[int, int]:
+    """The numbers of rows that the snapshot removed, and of keys of its equality deletes that may apply to older rows.
+
+    Rows that an overwrite wrote again do not count.
+    """
+    if lineage.operation(snapshot) not in (Operation.OVERWRITE, Operation.DELETE):
+        return 0, 0
+    rows = keys = 0
+    oldest = manifests.oldest(snapshot)
     for manifest in manifests.of(snapshot):
         if manifest.added_snapshot_id != snapshot.snapshot_id:
             continue
-        added, removed = manifest.added_rows_count or 0, manifest.deleted_rows_count or 0
-        # In delete manifests, an added row is a deleted row of the table.
-        rows += removed - added if manifest.content == ManifestContent.DATA else added - removed
-    return max(0, rows)
+        if manifest.content == ManifestContent.DATA:
+            rows += (manifest.deleted_rows_count or 0) - (manifest.added_rows_count or 0)
+            continue
+        for entry in manifests.entries(manifest):
+            if entry.snapshot_id != snapshot.snapshot_id or entry.status == ManifestEntryStatus.EXISTING:
+                continue
+            is_added, count = entry.status == ManifestEntryStatus.ADDED, entry.data_file.record_count
+            if entry.data_file.content != DataFileContent.EQUALITY_DELETES:
+                # An added row of position deletes is a deleted row of the table.
+                rows += count if is_added else -count
+            elif is_added and (entry.sequence_number or 0) > oldest:
+                keys += count
+    return max(0, rows), keys
