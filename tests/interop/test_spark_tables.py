@@ -19,6 +19,7 @@ from tests.interop.spark.cases import CASES
 from tests.interop.spark_tables import BUCKET, Rows, SparkTable, names, open_spark_table, unpack
 
 VECTORS = "deletion vectors"
+KEYS_DELETED = "equality deletes"
 ORC = "ORC file"
 AVRO = "AVRO file"
 REFUSED: dict[str, str] = {
@@ -29,6 +30,10 @@ REFUSED: dict[str, str] = {
     "branches_v3": VECTORS,
     "compaction_merge_on_read_v3": VECTORS,
     "delete_compaction_v3": VECTORS,
+    "equality_deletes_partitioned_v2": KEYS_DELETED,
+    "equality_deletes_partitioned_v3": KEYS_DELETED,
+    "equality_deletes_v2": KEYS_DELETED,
+    "equality_deletes_v3": f"{KEYS_DELETED}|{VECTORS}",
     "expiry_v3": VECTORS,
     "layout_v3": VECTORS,
     "merge_on_read_partitioned_v3": VECTORS,
@@ -164,5 +169,5 @@ def cells(name: str) -> list[str]:
 
 def result(name: str) -> str:
     reason = REFUSED.get(name)
-    said = {VECTORS: "deletion vectors", ORC: "ORC", AVRO: "Avro", "type variant": "the type"}
-    return "equal" if reason is None else "refused: " + ", ".join(said[one] for one in reason.split("|"))
+    said = {ORC: "ORC", AVRO: "Avro", "type variant": "the type"}
+    return "equal" if reason is None else "refused: " + ", ".join(said.get(one, one) for one in reason.split("|"))
