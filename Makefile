@@ -27,8 +27,9 @@ test-rest: $(VENV)/.dev ## what test-all adds to test, or part K of N of it: PAR
 interop: $(VENV)/.dev .interop/rest-server/.done ## tables of Iceberg's REST reference server, which Maven fetches
 	$(PYTEST) -n 2 tests/interop/check_*.py
 
-interop-all: interop .interop/spark/.done ## write the tables of tests/interop/archives again, with Spark
+interop-all: interop .interop/spark/.done .interop/duckdb/.done ## write tests/interop/archives again, with Spark and DuckDB
 	$(BIN)/python -m tests.interop.spark.archive .interop/spark/bin/python .interop/spark/jars
+	$(BIN)/python -m tests.interop.duckdb.archive .interop/duckdb/bin/python
 
 lint: $(VENV)/.dev ## style, types, layers, language
 	$(BIN)/ruff check .
@@ -67,7 +68,7 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 		--all-extras pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
-	for pins in bench/peers/*.in bench/performance/*.in tests/interop/spark/*.in requirements/audit.in; do \
+	for pins in bench/peers/*.in bench/performance/*.in tests/interop/*/*.in requirements/audit.in; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
 	done
@@ -108,4 +109,9 @@ JARS := org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies
 	.interop/spark/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	mvn -q -B -f tests/interop/spark/pom.xml $(JARS) -DoutputDirectory=$(CURDIR)/.interop/spark/jars
 	cd .interop/spark/jars && sha256sum --check --quiet --strict $(CURDIR)/tests/interop/spark/SHA256SUMS
+	touch $@
+
+.interop/duckdb/.done: tests/interop/duckdb/duckdb.txt
+	test -x .interop/duckdb/bin/python || $(PYTHON) -m venv .interop/duckdb
+	.interop/duckdb/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@

@@ -41,7 +41,7 @@ class RestCatalogServer:
         table = self.tables.load_table(identifier)
         return {
             "metadata-location": table.metadata_location,
-            "metadata": json.loads(table.metadata.model_dump_json()),
+            "metadata": json.loads(table.io.new_input(table.metadata_location).open().read()),
             "config": self.table_config,
             "storage-credentials": self.lent,
         }

@@ -4,12 +4,8 @@ The bucket is a folder here: Offtake's store is replaced by one over the folder,
 of `archives/` has its files as they are in the bucket, and `expected.json`: what Spark read from each snapshot.
 """
 
-import datetime
-import decimal
 import json
-import math
 import tarfile
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,6 +25,7 @@ from offtake.lake.parts import TableSchema
 from offtake.lake.registered import RegisteredTables
 from offtake.lake.scan import ScanPlan, TableScan
 from offtake.lake.table_names import RegisteredTable, TableName
+from tests.interop.values import plain
 
 ARCHIVES = Path(__file__).parent / "archives"
 BUCKET = "offtake-interop"
@@ -165,27 +162,3 @@ def _microseconds(column: pa.Array) -> pa.Array:
     """Spark has no nanoseconds."""
     kind = column.type
     return column.cast(pa.timestamp("us", kind.tz)) if pa.types.is_timestamp(kind) and kind.unit == "ns" else column
-
-
-def plain(value: Any) -> Any:  # noqa: PLR0911 - one line a type
-    """A value as JSON, such that different values differ."""
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    if isinstance(value, list) and value and isinstance(value[0], tuple):
-        return sorted(([plain(key), plain(one)] for key, one in value), key=repr)
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return "NaN" if math.isnan(value) else repr(value)
-    if isinstance(value, decimal.Decimal):
-        return f"{value:f}"
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, datetime.datetime):
-        utc = value.astimezone(datetime.UTC) if value.tzinfo else value
-        return utc.replace(tzinfo=None).isoformat(timespec="microseconds")
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return value

@@ -15,8 +15,10 @@ from offtake.errors import DeliveryError
 from offtake.lake.storage import stores
 from tests.cli.conftest import offtake as offtake  # noqa: PLC0414 - a fixture
 from tests.cli.deliveries import Offtake
+from tests.interop.duckdb.cases import CASES as DUCKDB
 from tests.interop.spark.cases import CASES
 from tests.interop.spark_tables import BUCKET, Rows, SparkTable, names, open_spark_table, unpack
+from tests.matrix import whole
 
 REFUSED: dict[str, str] = {"variant_v3": "type variant"}
 """Tables with snapshots that cannot be exported, and the reasons; all their other snapshots must be equal."""
@@ -24,7 +26,7 @@ LINEAGE = False
 """Whether increments of format 3 leave out rows that were written again unchanged: row lineage tells them."""
 KEYS = {"s3.access-key-id": "unused", "s3.secret-access-key": "unused"}
 PAGE = Path(__file__).parents[2] / "docs" / "tables-by-others.md"
-HEADING = "## Tested with Spark\n"
+HEADING = "## Tested with Spark and DuckDB\n"
 INTRODUCTION = """
 Spark 4.1.4 with Iceberg 1.12.0 wrote these tables into an S3 server. The test suite exports each snapshot in full, and
 each increment between two snapshots of the main branch, and compares the rows with those that Spark read. *Equal*: all
@@ -33,6 +35,13 @@ has the statements; `make interop-all` runs them again. `tests/interop/test_spar
 
 | Feature | Format 1 | Format 2 | Format 3 |
 |---|---|---|---|
+"""
+
+BY_DUCKDB = """
+DuckDB 1.4.4 with its Iceberg extension wrote these tables through Iceberg's REST reference server:
+
+| Feature | Format 2 |
+|---|---|
 """
 
 
@@ -45,6 +54,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return found
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("name", names())
 def test_every_snapshot_and_every_increment_has_the_rows_that_spark_reads(name: str, root: Path) -> None:
     refusals = [*exports(name, root)]
@@ -79,10 +89,12 @@ def full_exports(table: SparkTable) -> Iterator[str]:
 
 
 def increments(table: SparkTable) -> Iterator[str]:
-    """Every increment to a snapshot of the main branch."""
+    """Every increment to a snapshot of the main branch: by `make test`, those of one snapshot and to the last one."""
     for number, upto in enumerate(table.main):
         for after in table.snapshots:
             if after in table.main[number:]:
+                continue
+            if not whole() and upto != table.main[-1] and after not in table.main[number - 1 :]:
                 continue
             try:
                 plan = table.scan.increment(after, upto)
@@ -126,7 +138,9 @@ def test_the_docs_have_the_results() -> None:
 
 
 def results() -> str:
-    return INTRODUCTION + "".join(f"| {case.feature} | {' | '.join(cells(name))} |\n" for name, case in CASES.items())
+    spark = "".join(f"| {case.feature} | {' | '.join(cells(name))} |\n" for name, case in CASES.items())
+    duckdb = "".join(f"| {feature} | {result(f'{name}_v2')} |\n" for name, (feature, _, _) in DUCKDB.items())
+    return INTRODUCTION + spark + BY_DUCKDB + duckdb
 
 
 def cells(name: str) -> list[str]:

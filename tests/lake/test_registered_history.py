@@ -21,7 +21,7 @@ from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.registered import RegisteredTables
 from offtake.lake.table_names import RegisteredTable, TableName, registered_name
 from tests.lake.lakes import lake_in
-from tests.lake.test_any_history import ACT, ACTIONS, EXAMPLES, History
+from tests.lake.test_any_history import ACTIONS, EXAMPLES, History, act
 from tests.rest_catalog import CLIENT, RestCatalogServer, rest_catalog
 
 IDENTIFIER = ("sales", "orders")
@@ -41,10 +41,7 @@ def test_increments_of_a_registered_table_have_the_rows_added_since_the_last_exp
         history = RegisteredHistory(lake_in(Path(folder) / "writer"), reader=reader, server=server)
         try:
             for action, bits in actions:
-                if action == "export":
-                    history.export()
-                else:
-                    ACT[action](history, bits)
+                act(history, action, bits)
             history.export()
         finally:
             history.lake.close()

@@ -39,7 +39,7 @@ def pack(store: Amazon, described: Path) -> None:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         put(archive, "expected.json", described.read_bytes())
-        for key in keys_of(store, f"spark/{described.stem}/"):
+        for key in keys_of(store, keep.rpartition("metadata/")[0]):
             if ".metadata.json" not in key or key == keep:
                 put(archive, key, store.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
     packed = lzma.compress(content.getvalue(), preset=9 | lzma.PRESET_EXTREME)

@@ -82,6 +82,13 @@ def dynamic_overwrite(to: Writer) -> None:
     to.spark.sql("SELECT CAST(300 AS bigint) id, 0 v, 'k2' k").writeTo(to.table).overwritePartitions()
 
 
+def replace_by_empty(to: Writer) -> None:
+    """The last metadata has snapshots, but no current one."""
+    to.create(SIMPLE)
+    to.rows(1, 3)
+    to.run(f"CREATE OR REPLACE TABLE {{t}} (id bigint) USING iceberg TBLPROPERTIES ('format-version' = '{to.version}')")
+
+
 def replace_table(to: Writer) -> None:
     to.create(SIMPLE)
     to.rows(1, 3)
@@ -551,6 +558,80 @@ def lineage(to: Writer) -> None:
     to.run("UPDATE {t} SET v = 2 WHERE id IN (2, 11)")
 
 
+def equality_deletes(to: Writer) -> None:
+    """As Flink writes them, with Iceberg's own writers: Spark only reads them."""
+    to.create("id int, v int, k string", **MERGE_ON_READ)
+    to.rows(1, 6)
+    row_delta(to, [{"id": 2}, {"id": 9}])
+    to.rows(9, 2)
+    row_delta(to, [{"id": 3}, {"id": 9}], added=[{"id": 3, "v": 1, "k": "new"}, {"id": 9, "v": 1, "k": "new"}])
+    row_delta(to, [{"id": 4, "k": "k1"}, {"id": 5, "k": "other"}])
+    to.run("INSERT INTO {t} VALUES (20, 0, null), (21, null, 'k0'), (22, null, null)")
+    row_delta(to, [{"k": None}])
+    to.run("DELETE FROM {t} WHERE id = 10")
+    to.run("ALTER TABLE {t} RENAME COLUMN k TO kk")
+    row_delta(to, [{"kk": "k1"}])
+    to.run("INSERT INTO {t} VALUES (30, 0, 'k1')")
+    to.call("rewrite_data_files", "options => map('rewrite-all', 'true')")
+    row_delta(to, [{"id": 30}], added=[{"id": 31, "v": 0, "kk": "last"}])
+
+
+def equality_deletes_partitioned(to: Writer) -> None:
+    """Deletes of one partition, and of all: those of the first spec, which is unpartitioned."""
+    to.create("id int, v int, k string", **MERGE_ON_READ)
+    to.rows(1, 3)
+    to.run("ALTER TABLE {t} ADD PARTITION FIELD k")
+    to.rows(4, 6)
+    row_delta(to, [{"v": 0}], partition="k1")
+    to.rows(10, 3)
+    row_delta(to, [{"id": 2}, {"id": 6}])
+    row_delta(to, [{"id": 11}, {"id": 12}], added=[{"id": 11, "v": 1, "k": "k2"}], partition="k2")
+    to.rows(20, 3)
+
+
+def row_delta(
+    to: Writer, deleted: list[dict[str, Any]], added: list[dict[str, Any]] | None = None, partition: str | None = None
+) -> None:
+    """One commit: deletes of all older rows that have these values, and new rows. `partition`: the value of `k`."""
+    gateway, table = to.spark.sparkContext._gateway, to.iceberg  # noqa: SLF001
+    iceberg = to.spark._jvm.org.apache.iceberg  # noqa: SLF001
+    names = gateway.new_array(to.spark._jvm.String, len(deleted[0]))  # noqa: SLF001
+    ids = gateway.new_array(to.spark._jvm.int, len(deleted[0]))  # noqa: SLF001
+    for number, name in enumerate(deleted[0]):
+        names[number], ids[number] = name, table.schema().findField(name).fieldId()
+    columns = table.schema().select(names)
+    factory = iceberg.data.GenericFileWriterFactory.Builder(table).deleteFileFormat(iceberg.FileFormat.PARQUET)
+    factory = factory.equalityFieldIds(ids).equalityDeleteRowSchema(columns).build()
+    spec, key = table.specs().get(0), None
+    if partition is not None:
+        spec = table.spec()
+        key = iceberg.PartitionData(spec.partitionType())
+        key.set(0, partition)
+    output = iceberg.encryption.EncryptedFiles.plainAsEncryptedOutput
+    folder = f"{table.location()}/data/by-hand-{len(list(table.snapshots()))}"
+    commit = table.newRowDelta()
+    deletes = factory.newEqualityDeleteWriter(output(table.io().newOutputFile(f"{folder}-d.parquet")), spec, key)
+    for row in deleted:
+        deletes.write(record(to, columns, row))
+    deletes.close()
+    commit.addDeletes(deletes.toDeleteFile())
+    if added:
+        data = factory.newDataWriter(output(table.io().newOutputFile(f"{folder}.parquet")), spec, key)
+        for row in added:
+            data.write(record(to, table.schema(), row))
+        data.close()
+        commit.addRows(data.toDataFile())
+    commit.commit()
+    to.run("REFRESH TABLE {t}")
+
+
+def record(to: Writer, schema: Any, row: dict[str, Any]) -> Any:
+    made = to.spark._jvm.org.apache.iceberg.data.GenericRecord.create(schema)  # noqa: SLF001
+    for name, value in row.items():
+        made.setField(name, value)
+    return made
+
+
 def statistics(to: Writer) -> None:
     to.create(SIMPLE, "k")
     to.rows(1, 6)
@@ -599,6 +680,7 @@ CASES: dict[str, Case] = {
     "overwrite": Case("`INSERT OVERWRITE`", overwrite, (1, 2, 3)),
     "dynamic_overwrite": Case("dynamic partition overwrite", dynamic_overwrite),
     "replace_table": Case("`CREATE OR REPLACE TABLE … AS SELECT`", replace_table),
+    "replace_by_empty": Case("`CREATE OR REPLACE TABLE` without rows", replace_by_empty),
     "delete_partitions": Case("`DELETE` of whole partitions, `TRUNCATE`", delete_partitions),
     "copy_on_write": Case("`DELETE`, `UPDATE`, `MERGE`, copy-on-write", _changes("copy-on-write")),
     "copy_on_write_partitioned": Case("the same, partitioned", _changes("copy-on-write", "k")),
@@ -609,6 +691,10 @@ CASES: dict[str, Case] = {
         _changes("merge-on-read", "k", write_delete_granularity="partition"),
     ),
     "not_matched_by_source": Case("`MERGE … WHEN NOT MATCHED BY SOURCE`, merge-on-read", not_matched_by_source),
+    "equality_deletes": Case("equality deletes by Iceberg's own writers, as by Flink", equality_deletes),
+    "equality_deletes_partitioned": Case(
+        "equality deletes of one partition, and of the table", equality_deletes_partitioned
+    ),
     "row_groups": Case("deletes, merge-on-read, in files of many row groups", row_groups),
     "partition_evolution": Case(
         "partition evolution: `bucket`, `truncate`, `days`, `hours`, `months`, identity; deletes", partition_evolution

@@ -139,7 +139,7 @@ class Recording(Writer):
 
     def run(self, statement: str) -> Any:
         found = super().run(statement)
-        if not statement.startswith(("SELECT", "ALTER", "REFRESH")):
+        if not statement.startswith(("SELECT", "ALTER")):
             self.recorder.take()
         return found
 
