@@ -174,6 +174,16 @@ def test_many_files_are_opened_at_the_same_time(server: ObjectServer) -> None:
     assert most >= 4
 
 
+def test_a_file_that_cannot_be_opened_fails_by_its_own_name(server: ObjectServer) -> None:
+    rows = table(1000, 2)
+    piece = stored(server, rows)
+    batches = reading.read([piece, replace(piece, path="gs://b/x")], delivered(rows.schema), server.access())
+    assert next(batches).num_rows == 1000
+    with pytest.raises(DeliveryError, match="gs://b/x cannot be read") as failed:
+        next(batches)
+    assert "not in the store of its catalog" in failed.value.remedy
+
+
 def test_pages_are_copied_in_few_requests_with_their_indexes(server: ObjectServer, tmp_path: Path) -> None:
     rows = table(400_000, 6)
     piece = stored(server, rows, row_group_size=20_000, write_page_index=True, data_page_size=20_000)

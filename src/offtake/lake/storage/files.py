@@ -1,5 +1,6 @@
 """Opening the files of tables for reading. Runs in worker processes: PyIceberg is not imported."""
 
+import contextlib
 import io
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -8,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError
 from offtake.lake import locations
 from offtake.lake.storage.access import FileAccess, path_of
 from offtake.lake.storage.range_requests import Fetched, StoredObject
@@ -45,13 +46,14 @@ def open_ahead(
 ) -> None:
     """Let `open_input` find these files opened, in pairs of location and size; a no-op for local files.
 
-    `whole`: files up to this size are fetched whole. Raises as `open_input` does.
+    `whole`: files up to this size are fetched whole. An error is raised by `open_input` when the file is needed.
     """
     if access is None or access.kind == "folder":
         return
     for location, size in files:
         if location not in ahead.opened:
-            ahead.opened[location] = StoreFile(access, location, size, ahead, whole)
+            with contextlib.suppress(OfftakeError):
+                ahead.opened[location] = StoreFile(access, location, size, ahead, whole)
 
 
 def read_whole(location: str, access: FileAccess) -> bytes:

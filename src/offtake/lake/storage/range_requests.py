@@ -7,6 +7,7 @@ cancelled, and its connection closed, whatever the store does.
 import asyncio
 import atexit
 import errno
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
@@ -147,12 +148,13 @@ _lock: Final = threading.Lock()
 
 def _submit(work: Coroutine[Any, Any, Result]) -> "Future[Result]":
     with _lock:
-        loop = _started_loop()
+        loop = _started_loop(os.getpid())
     return asyncio.run_coroutine_threadsafe(work, loop)
 
 
 @lru_cache(maxsize=1)
-def _started_loop() -> asyncio.AbstractEventLoop:
+def _started_loop(_process: int) -> asyncio.AbstractEventLoop:
+    """The event loop of the process; a forked one does not have its parent's threads."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_run, args=(loop,), name="requests", daemon=True)
     thread.start()
