@@ -61,6 +61,10 @@ def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
     package = type(error).__module__.partition(".")[0]
     if package == "requests":
         return _of_requests(what, error)
+    if package in ("thrift", "hive_metastore"):
+        return _of_hive(what, error)
+    if isinstance(error, TimeoutError):
+        return _away(what, "no answer in time")
     return _of_amazon(what, error) if package == "botocore" else None
 
 
@@ -116,6 +120,19 @@ def _of_requests(what: str, error: Exception) -> DeliveryError:
     if "Timeout" in kind:
         return _away(what, "no answer in time")
     return _away(what, "its certificate is not trusted" if "SSL" in kind else "it could not be reached")
+
+
+def _of_hive(what: str, error: Exception) -> DeliveryError:
+    """Thrift's transport is away; its protocol and application errors come from another kind of server."""
+    kind = type(error).__name__
+    if kind == "TTransportException":
+        return _away(what, "it could not be reached, or closed the connection")
+    if type(error).__module__.startswith("hive_metastore") or kind == "TApplicationException":
+        why = shortened(Exception(getattr(error, "message", "") or type(error).__name__))
+        return DeliveryError(EXPORT_FAILED, f"{what} refuses the request: {why}.", "Check the catalog's settings.")
+    return DeliveryError(
+        EXPORT_FAILED, f"{what} does not answer as a Hive Metastore does.", "Check its URL, and that it uses no SASL."
+    )
 
 
 def _of_amazon(what: str, error: Any) -> DeliveryError:  # noqa: ANN401 - botocore is an extra
