@@ -101,6 +101,7 @@ def test_a_catalog_is_added_listed_shown_and_removed(
     [
         ({"type": "rset"}, "is not a type of catalog; allowed: rest, glue,"),
         ({"type": "sql"}, "sql is for the operator on the server's machine only"),
+        ({"type": "hive"}, "hive is for the operator on the server's machine only"),
         ({"type": "files", "properties": {"warehouse": "/srv/lake"}}, "is for the operator on the server's machine"),
         ({"properties": {}}, "/properties/uri: is required"),
         ({"properties": {"uri": "http://x", "server-identity": "s3"}}, "is for the operator on the server's machine"),

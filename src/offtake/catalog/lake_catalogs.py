@@ -65,12 +65,29 @@ class ChangedCatalog(Body):
     properties: Properties = Field(max_length=100)
 
 
+@dataclass(frozen=True)
+class CatalogLine:
+    """A catalog in a list, with how many datasets are its tables, and how many of these are gone."""
+
+    row: LakeCatalog
+    datasets: int
+    gone: int
+
+
 @dataclass
 class SecretNeededError(Problem):
     """Error 1452: secrets must be sent again, because of what changes."""
 
 
-def create(session: Session, caller: Caller, vault: Vault, network: Network, sent: Sent, now_ms: int) -> LakeCatalog:
+def create(
+    session: Session,
+    caller: Caller,
+    vault: Vault,
+    network: Network,
+    sent: Sent,
+    now_ms: int,
+    row_id: str | None = None,
+) -> LakeCatalog:
     """Store a catalog with encrypted secrets. It is not contacted.
 
     Raises 1452 and 1455 for properties that do not fit the type, and 3409 when the name is taken.
@@ -86,7 +103,7 @@ def create(session: Session, caller: Caller, vault: Vault, network: Network, sen
     _check_name(session, caller, new.name)
     if (session.scalar(select(func.count()).where(LakeCatalog.sandbox_id == caller.sandbox_id)) or 0) >= _MOST:
         raise Problem(problems.CONFLICT, f"The sandbox has {_MOST} catalogs already; remove one first.")
-    stamp = entities.creation_columns(caller, now_ms)
+    stamp = entities.creation_columns(caller, now_ms, row_id)
     row = LakeCatalog(**stamp, name=new.name, type=kind.name, operators=is_operator)
     _set_properties(row, kind, new.properties, vault)
     session.add(row)
@@ -171,6 +188,27 @@ def remove(session: Session, caller: Caller, row: LakeCatalog, now_ms: int) -> N
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=render(row))
     session.execute(delete(LakeNamespace).where(LakeNamespace.catalog_id == row.id))
     session.delete(row)
+
+
+def exists(session: Session, caller: Caller, row_id: str) -> bool:
+    """Whether the caller's sandbox has a catalog with that id."""
+    row = session.get(LakeCatalog, row_id)
+    return row is not None and row.sandbox_id == caller.sandbox_id
+
+
+def search(session: Session, caller: Caller, text: str, offset: int, most: int) -> list[CatalogLine]:
+    """The catalogs whose name contains `text`, by name, from number `offset` on."""
+    caller.require(MANAGE_CATALOGS)
+    query = select(LakeCatalog).filter_by(sandbox_id=caller.sandbox_id)
+    if text:
+        query = query.where(LakeCatalog.name.icontains(text, autoescape=True))
+    rows = session.scalars(
+        query.order_by(func.lower(LakeCatalog.name), LakeCatalog.id).offset(offset).limit(most)
+    ).all()
+    ids = [row.id for row in rows]
+    of_these = select(Dataset.catalog_id, func.count(), func.count(Dataset.gone_at)).where(Dataset.catalog_id.in_(ids))
+    counts = {row[0]: (row[1], row[2]) for row in session.execute(of_these.group_by(Dataset.catalog_id))}
+    return [CatalogLine(row, *counts.get(row.id, (0, 0))) for row in rows]
 
 
 def registered_from(session: Session, catalog_id: str, most: int) -> list[str]:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from offtake.access import access, audit
 from offtake.catalog import datasets, registration
 from offtake.catalog.kept_namespaces import MOST_TABLES
+from offtake.contract import problems
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.errors import DATASET_GONE, DeliveryError
@@ -30,11 +31,8 @@ _COMPARED: Final = 100
 """Known tables of one round whose UUID is compared with the dataset's; the next round goes on after them."""
 _STEP: Final = 20
 """Tables of one transaction."""
-_MOST_NUMBERS: Final = 1000
 _MOST_REFUSED: Final = 1000
 _LONGEST: Final = 500
-_LONGEST_NAME: Final = 250
-"""Of a dataset's name before its number."""
 
 
 @dataclass
@@ -267,23 +265,15 @@ def _apply_one(
 def _register(session: Session, caller: Caller, table: RegisteredTable, done: Round, now_ms: int) -> None:
     """Register the table as a dataset of its name, with a number if another dataset has it."""
     try:
-        name = datasets.normalize_name(str(table))
-    except ValueError as error:
-        _refuse(done, table.identifier[-1], f"The table's name {error}: register it under another name.")
+        name = registration.free_name(session, caller, table)
+        registration.register(session, caller, name, table, now_ms)
+    except Problem as problem:
+        if problem.code != problems.CONFLICT:  # else a person has registered it meanwhile
+            _refuse(done, table.identifier[-1], str(problem))
         return
-    numbered = (f"{name[:_LONGEST_NAME]} {number}" for number in range(2, _MOST_NUMBERS))
-    free = (one for one in (name, *numbered) if not datasets.is_name_taken(session, caller, one))
-    chosen = next(free, None)
-    if chosen is None:
-        _refuse(done, table.identifier[-1], f"{_MOST_NUMBERS} datasets have the table's name; rename them.")
-        return
-    try:
-        registration.register(session, caller, chosen, table, now_ms)
-    except Problem:
-        return  # a person has registered it meanwhile
     done.appeared.append(str(table))
-    if chosen != name:
-        done.collisions[str(table)] = chosen
+    if name != str(table):
+        done.collisions[str(table)] = name
 
 
 def _end(

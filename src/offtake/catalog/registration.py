@@ -1,5 +1,7 @@
 """Registers tables of other catalogs as datasets, which are read where they are."""
 
+from typing import Final
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,8 +13,13 @@ from offtake.contract.problems import Problem
 from offtake.lake.catalogs.opening import Identifier
 from offtake.lake.locations import LocationError, is_local
 from offtake.lake.registered import RegisteredTables
-from offtake.lake.table_names import FILES, RegisteredTable, registered_name
+from offtake.lake.table_names import FILES, RegisteredTable, TableName, registered_name
+from offtake.lake.table_names import parse as parse_table
 from offtake.store.tables import Dataset, LakeCatalog, Sandbox
+
+_LONGEST_NAME: Final = 250
+"""Of a dataset's name before its number."""
+_MOST_NUMBERS: Final = 1000
 
 
 class Registration(Body):
@@ -81,6 +88,37 @@ def register(session: Session, caller: Caller, name: str, table: RegisteredTable
         message = f"Table {table} is registered already, as dataset {known.name} ({known.id})."
         raise Problem(problems.CONFLICT, message, datasets.RESOURCE, known.id)
     return datasets.create(session, caller, {"name": name}, now_ms, unique_name=True, registered=table)
+
+
+def free_name(session: Session, caller: Caller, table: RegisteredTable) -> str:
+    """A dataset's name for the table: its own, with a number if another dataset has it.
+
+    Raises 1452 for a table whose name no dataset can have.
+    """
+    try:
+        name = datasets.normalize_name(str(table))
+    except ValueError as error:
+        raise problems.of_field("/table", f"has a name that {error}: register it under another name") from None
+    numbered = (f"{name[:_LONGEST_NAME]} {number}" for number in range(2, _MOST_NUMBERS))
+    free = next((one for one in (name, *numbered) if not datasets.is_name_taken(session, caller, one)), None)
+    if free is None:
+        raise problems.of_field("/table", f"has a name that {_MOST_NUMBERS} datasets have; rename them")
+    return free
+
+
+def known_tables(session: Session, caller: Caller, catalog_id: str, namespace: Identifier) -> dict[str, Dataset]:
+    """The caller's datasets that are tables of the namespace and not gone, by the table's name."""
+    query = select(Dataset).where(
+        Dataset.catalog_id == catalog_id, Dataset.gone_at.is_(None), *datasets.visible_to(caller)
+    )
+    found = ((parse_table(TableName(row.table_name)), row) for row in session.scalars(query))
+    return {table.identifier[-1]: row for table, row in found if table and table.identifier[:-1] == namespace}
+
+
+def registered_from(session: Session, caller: Caller, catalog_id: str, most: int) -> list[Dataset]:
+    """The caller's datasets that are tables of the catalog, by name; gone ones first."""
+    query = select(Dataset).where(Dataset.catalog_id == catalog_id, *datasets.visible_to(caller))
+    return list(session.scalars(query.order_by(Dataset.gone_at.is_(None), Dataset.name, Dataset.id).limit(most)))
 
 
 def check_permissions(caller: Caller) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from offtake.errors import FieldProblem, InvalidInputError
 
-TypeName = Literal["rest", "glue", "sql", "files"]
+TypeName = Literal["rest", "glue", "hive", "sql", "files"]
 IDENTITY: Final = "server-identity"
 _KINDS: Final = ("s3", "gs", "azure")
 _CLOSE: Final = 0.6
@@ -22,6 +22,7 @@ _NOT_SUPPORTED: Final[Mapping[str, str]] = {
     "py-catalog-impl": "is not supported: it names code to run",
     "py-io-impl": "is not supported: it names code to run",
     "auth": "is not supported; use credential or token",
+    "hive.kerberos-authentication": "is not supported: use the metastore's REST catalog, with type rest",
 }
 """Properties of PyIceberg that people may expect, and why they are refused."""
 
@@ -31,8 +32,8 @@ class Property:
     """A property. `endpoint`: a URL that the network's rules apply to, and that binds the secrets.
 
     `binds`: it decides where, or as which account, the secrets are used: they are sent again when it changes.
-    `operators`: only for the operator on the machine. `values`: all that are allowed. `pattern`: of a value that
-    becomes a part of a host's name.
+    `schemes`: of the URL. `operators`: only for the operator on the machine. `values`: all that are allowed. `pattern`:
+    of a value that becomes a part of a host's name.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Property:
     example: str = ""
     binds: bool = False
     pattern: re.Pattern[str] | None = None
+    schemes: tuple[str, ...] = ("http", "https")
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,25 @@ GLUE: Final = CatalogType(
         *_IDENTITY,
     ),
 )
+HIVE: Final = CatalogType(
+    "hive",
+    "Hive Metastore",
+    "A metastore with the Thrift protocol, without Kerberos and TLS.",
+    (
+        Property(
+            "uri",
+            "URL of the metastore.",
+            required=True,
+            endpoint=True,
+            schemes=("thrift",),
+            example="thrift://metastore.example.org:9083",
+        ),
+        Property("ugi", "User of the metastore, as USER:GROUP.", example="reader:readers"),
+        *_CLIENT,
+        *_STORAGE,
+    ),
+    operators=True,
+)
 SQL: Final = CatalogType(
     "sql",
     "SQL catalog",
@@ -190,7 +211,7 @@ FILES: Final = CatalogType(
         *_STORAGE,
     ),
 )
-TYPES: Final[Mapping[str, CatalogType]] = {one.name: one for one in (REST, GLUE, SQL, FILES)}
+TYPES: Final[Mapping[str, CatalogType]] = {one.name: one for one in (REST, GLUE, HIVE, SQL, FILES)}
 
 
 def find_type(name: str) -> CatalogType:
@@ -241,14 +262,15 @@ def _misfit(known: Property, value: str, *, is_operator: bool) -> str:
         return f"must be {', '.join(known.values[:-1])} or {known.values[-1]}"
     if known.pattern and not known.pattern.fullmatch(value):
         return "has characters that a part of a host name cannot have"
-    if known.endpoint and not _is_url(value):
-        return "must be a URL that starts with http:// or https://"
+    if known.endpoint and not _is_url(value, known.schemes):
+        return f"must be a URL that starts with {' or '.join(f'{one}://' for one in known.schemes)}"
     return ""
 
 
-def _is_url(value: str) -> bool:
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     try:
         split = urlsplit(value)
+        _ = split.port  # raises for what is not a port
     except ValueError:
         return False
-    return split.scheme in ("http", "https") and bool(split.hostname) and split.username is None
+    return split.scheme in schemes and bool(split.hostname) and split.username is None

@@ -60,13 +60,22 @@ def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
             return DeliveryError(code, message.format_map(words), remedy)
     if isinstance(error, LocationError):
         return DeliveryError(EXPORT_FAILED, str(error), "")
-    # Their packages are slow to import, and a deployment without such catalogs does without.
+    found = _of_client(what, error)
+    if found is None and isinstance(error, metadata_errors.UNREADABLE):
+        return metadata_errors.unreadable(table, error)
+    return found
+
+
+def _of_client(what: str, error: Exception) -> DeliveryError | None:
+    """An error of a client whose package is slow to import: a deployment without such catalogs does without."""
     package = type(error).__module__.partition(".")[0]
     if package == "requests":
         return _of_requests(what, error)
     if package == "botocore":
         return _of_amazon(what, error)
-    return metadata_errors.unreadable(table, error) if isinstance(error, metadata_errors.UNREADABLE) else None
+    if package in ("thrift", "hive_metastore"):
+        return _of_hive(what, error)
+    return _away(what, "no answer in time") if isinstance(error, TimeoutError) else None
 
 
 _OF_THE_PROTOCOL: Final = ("ConfigResponse", "ListNamespaceResponse", "ListTablesResponse", "TokenResponse")
@@ -123,6 +132,19 @@ def _of_requests(what: str, error: Exception) -> DeliveryError:
     if "Timeout" in kind:
         return _away(what, "no answer in time")
     return _away(what, "its certificate is not trusted" if "SSL" in kind else "it could not be reached")
+
+
+def _of_hive(what: str, error: Exception) -> DeliveryError:
+    """Thrift's transport is away; its protocol and application errors come from another kind of server."""
+    kind = type(error).__name__
+    if kind == "TTransportException":
+        return _away(what, "it could not be reached, or closed the connection")
+    if type(error).__module__.startswith("hive_metastore") or kind == "TApplicationException":
+        why = shortened(Exception(getattr(error, "message", "") or type(error).__name__))
+        return DeliveryError(EXPORT_FAILED, f"{what} refuses the request: {why}.", "Check the catalog's settings.")
+    return DeliveryError(
+        EXPORT_FAILED, f"{what} does not answer as a Hive Metastore does.", "Check its URL, and that it uses no SASL."
+    )
 
 
 def _of_amazon(what: str, error: Any) -> DeliveryError:  # noqa: ANN401 - botocore is an extra

@@ -58,7 +58,7 @@ class OpenCatalog(Protocol):
 
 def open_catalog(config: CatalogConfig) -> OpenCatalog:
     """Open the catalog. Raises the errors of its client."""
-    opener = {"rest": _rest, "glue": _glue, "sql": _sql, "files": _Files}[config.type]
+    opener = {"rest": _rest, "glue": _glue, "hive": _hive, "sql": _sql, "files": _Files}[config.type]
     return opener(config)
 
 
@@ -108,6 +108,16 @@ def _glue(config: CatalogConfig) -> OpenCatalog:
         raise DeliveryError(EXPORT_FAILED, message, "Install offtake[glue].") from None
 
     return _ByPyIceberg(open_glue(config.name, config.properties, config.network, partial(_access, config, {})))
+
+
+def _hive(config: CatalogConfig) -> OpenCatalog:
+    try:
+        from offtake.lake.catalogs.hive import open_hive  # noqa: PLC0415 - thrift is an extra
+    except ModuleNotFoundError:
+        message = "Catalogs of type hive need thrift, which is not installed."
+        raise DeliveryError(EXPORT_FAILED, message, "Install offtake[hive].") from None
+
+    return _ByPyIceberg(open_hive(config.name, config.properties, config.network, partial(_access, config, {})))
 
 
 @dataclass(frozen=True)
