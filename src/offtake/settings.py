@@ -154,6 +154,12 @@ class Settings(BaseSettings):
         description="How long before the flow's next slot a waiting run fails, in seconds; at most half of the time "
         "between two slots.",
     )
+    catalog_sync_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=10_080,
+        description="Minutes after which a namespace that is kept in step is compared with its catalog again.",
+    )
     retry_alert_seconds: float = Field(
         default=900, ge=0, description="Seconds of waiting after which a run is named in the log, once, as a warning."
     )

@@ -233,10 +233,10 @@ def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: F
         (("catalog", "add", "lakehouse", *foreign.options), "already exists"),
         (("catalog", "show", "lakehuose"), "There are: lakehouse"),
         (("catalog", "test", "lakehouse", "--table", "sales.nothing"), "has no table sales.nothing"),
-        (("catalog", "test", "lakehouse", "--table", "orders"), "needs a namespace and a name"),
+        (("catalog", "test", "lakehouse", "--table", "orders"), "must be a namespace and a name"),
         (("dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"), "registered already"),
         (("dataset", "register", "x", "--catalog", "lakehouse", "--metadata", "s3://x"), "name the table with --table"),
-        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table or"),
+        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table, --namespace or"),
     ):
         code, _, err = offtake(*command)
         assert (code, problem in err) == (1, True), err

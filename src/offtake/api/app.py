@@ -30,6 +30,7 @@ from offtake.api.routers import (
     flows,
     health,
     ingestion,
+    lake_catalogs,
     landing_zone,
     reference,
     roles,
@@ -60,6 +61,7 @@ def create_app(backend: Backend) -> FastAPI:
         app.include_router(resource.router, prefix=FLOW_SERVICE)
     app.include_router(adhoc.router, prefix=ACTIVATION)
     app.include_router(catalog.router, prefix=CATALOG)
+    app.include_router(lake_catalogs.router, prefix=CATALOG)
     app.include_router(dataset_labels.router, prefix=DATASETS)
     app.include_router(ingestion.router, prefix=INGESTION)
     app.include_router(data_access.router, prefix=DATA_ACCESS)

@@ -89,6 +89,7 @@ OVERLOADED: Final = Code(
 )
 NO_ROOM: Final = Code(3507, 503, "the server's disk is full or cannot be written", "Service Unavailable")
 
+CATALOG_AWAY: Final = Code(3504, 502, "a catalog of a lakehouse refuses the request or does not answer", "Bad Gateway")
 STORAGE_AWAY: Final = Code(3502, 502, "the landing zone's storage refused the request or did not answer", "Bad Gateway")
 
 

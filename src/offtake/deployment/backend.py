@@ -85,6 +85,11 @@ class Backend:
         """The folder of uploaded files of batches."""
         return Uploads(self.settings.uploads_root)
 
+    @property
+    def closed_folders(self) -> tuple[str, ...]:
+        """The folders of the deployment, which no registered table may name."""
+        return _closed(self.settings)
+
     def sandbox_location(self, caller: Caller) -> SandboxLocation:
         """The context in which destinations are opened for the caller's sandbox."""
         with self.database.reading() as session:

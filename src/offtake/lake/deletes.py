@@ -24,6 +24,7 @@ from offtake.lake.key_bounds import KeyBounds
 from offtake.lake.positions import deleted_positions
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
+from offtake.lake.table_names import write_identifier
 
 # The reserved field id of `file_path` in delete files.
 _FILE_PATH: Final = 2147483546
@@ -94,7 +95,7 @@ class Deletes:
         Raises `DeliveryError` for entries that are incomplete, and for formats that cannot be read.
         """
         specs = table.specs()
-        deletes = Deletes(".".join(table.name()), KeyBounds(table), access_of(table))
+        deletes = Deletes(write_identifier(table.name()), KeyBounds(table), access_of(table))
         for entry in entries:
             deletes._add(entry, specs)
         return deletes
@@ -105,15 +106,25 @@ class Deletes:
         Raises `DeliveryError` when the data file has several deletion vectors.
         """
         positional: list[DeleteFile] = [one.reference for one in self._positional(entry)]
-        return (*sorted(positional, key=lambda one: one.path), *self.equality_for(entry))
+        keys = (one.reference for one in self._in_scope(entry) if self.bounds.may_match(one.file, entry.data_file))
+        return (*sorted(positional, key=lambda one: one.path), *keys)
 
-    def equality_for(self, entry: ManifestEntry) -> tuple[EqualityDeletes, ...]:
-        """The equality deletes that may apply to the data file, oldest first."""
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are equality deletes."""
+        return bool(self._global.deletes or self._equality)
+
+    def equality_in_scope(self, entry: ManifestEntry) -> frozenset[EqualityDeletes]:
+        """The equality deletes that apply to the data file, if it has rows with their keys."""
+        return frozenset(one.reference for one in self._in_scope(entry))
+
+    def _in_scope(self, entry: ManifestEntry) -> list[_EqualityDelete]:
+        """Oldest first."""
         sequence = entry.sequence_number or 0
         found = self._global.after(sequence)
         if of_partition := self._equality.get(partition_of(entry.data_file)) if self._equality else None:
             found = sorted([*found, *of_partition.after(sequence)], key=lambda one: (one.sequence, one.reference.path))
-        return tuple(one.reference for one in found if self.bounds.may_match(one.file, entry.data_file))
+        return found
 
     def has_deleted_positions(self, entry: ManifestEntry) -> bool:
         """Whether rows of the data file are deleted by position. Reads delete files."""

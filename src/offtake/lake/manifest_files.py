@@ -1,12 +1,11 @@
-"""Reading manifest lists and manifests with the fields of format version 3.
+"""Reading manifest lists and manifests, with the fields of format version 3.
 
-PyIceberg 0.12 reads them with the fields of version 2: without first row ids, and without the places of deletion
-vectors.
+PyIceberg's own reading is not used: it keeps the records of manifest lists by the manifests' paths for the whole
+process, so that a hostile table could say what the manifests of other tables are.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from pyiceberg.avro.file import AvroFile
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import (
     MANIFEST_ENTRY_SCHEMAS,
@@ -20,49 +19,60 @@ from pyiceberg.manifest import (
     ManifestFile,
     PartitionFieldSummary,
 )
-from pyiceberg.schema import Schema
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StructType
 
+from offtake.lake.avro_blocks import AvroError
+from offtake.lake.manifest_records import Makers, read_records
+
 _LIST: Final = MANIFEST_LIST_FILE_SCHEMAS[3]
 _ENTRY: Final = MANIFEST_ENTRY_SCHEMAS[3]
+_OF_LIST: Final[Makers] = {-1: ManifestFile, 508: PartitionFieldSummary, 517: ManifestContent}
+_OF_ENTRIES: Final[Makers] = {
+    -1: ManifestEntry,
+    0: ManifestEntryStatus,
+    2: DataFile,
+    101: FileFormat,
+    134: DataFileContent,
+}
 
-
-def _index(schema: Schema, field_id: int, struct: int | None = None) -> int:
-    """The index of a field in PyIceberg's records; `struct`: the id of the field that contains it."""
-    kind = schema.as_struct() if struct is None else schema.find_type(struct)
-    if not isinstance(kind, StructType):
-        raise TypeError(f"field {struct} of manifests is a struct")
-    return next(index for index, field in enumerate(kind.fields) if field.field_id == field_id)
-
-
-_MANIFEST_FIRST_ROW_ID: Final = _index(_LIST, 520)
-_FIRST_ROW_ID: Final = _index(_ENTRY, 142, 2)
-_REFERENCED_FILE: Final = _index(_ENTRY, 143, 2)
-_CONTENT_OFFSET: Final = _index(_ENTRY, 144, 2)
-_CONTENT_SIZE: Final = _index(_ENTRY, 145, 2)
+_UNREAD: Final = frozenset((108, 131, 132, 137, 140))
+"""Fields that are not used: statistics of columns among them, which are most of a manifest."""
+_VALUE_COUNTS: Final = 109
+_BOUNDS: Final = frozenset((110, 125, 128))
+"""The number of nulls, and the lowest and the highest value of each column."""
 
 
 def read_list(snapshot: Snapshot, io: FileIO) -> list[ManifestFile]:
-    """The snapshot's manifests."""
-    with AvroFile[ManifestFile](
-        io.new_input(snapshot.manifest_list),
-        _LIST,
-        read_types={-1: ManifestFile, 508: PartitionFieldSummary},
-        read_enums={517: ManifestContent},
-    ) as reader:
-        return list(reader)
+    """The snapshot's manifests. Raises `AvroError`, and the errors of opening the file."""
+    return _read(snapshot.manifest_list, io, _LIST.as_struct(), _OF_LIST)
 
 
-def read_entries(manifest: ManifestFile, io: FileIO) -> list[ManifestEntry]:
-    """The manifest's entries, including those of removed files, with what they inherit from the manifest."""
-    with AvroFile[ManifestEntry](
-        io.new_input(manifest.manifest_path),
-        _ENTRY,
-        read_types={-1: ManifestEntry, 2: DataFile},
-        read_enums={0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent},
-    ) as reader:
-        return [_inheriting(entry, manifest) for entry in reader]
+def read_entries(
+    manifest: ManifestFile, io: FileIO, *, with_counts: bool = False, with_bounds: bool = False
+) -> list[ManifestEntry]:
+    """The manifest's entries, including those of removed files, with what they inherit. Raises as `read_list`.
+
+    Without the statistics of columns that no plan needs: in a table with 10,000 files of 200 columns, there are ten
+    million of them. `with_counts`: with the number of values of each column. `with_bounds`: with the bounds of columns
+    of data files too, which equality deletes are compared with.
+    """
+    unread = _UNREAD if with_counts else _UNREAD | {_VALUE_COUNTS}
+    if manifest.content == ManifestContent.DATA and not with_bounds:
+        unread |= _BOUNDS
+    found = _read(manifest.manifest_path, io, _ENTRY.as_struct(), _OF_ENTRIES, unread)
+    return [_inheriting(entry, manifest) for entry in found]
+
+
+def _read(
+    location: str, io: FileIO, wanted: StructType, makers: Makers, unread: frozenset[int] = frozenset()
+) -> list[Any]:
+    with io.new_input(location).open() as file:
+        content = file.read()
+    try:
+        return read_records(content, wanted, makers, unread)
+    except AvroError as error:
+        raise AvroError(f"{location[:300]}: {error}") from None
 
 
 def _inheriting(entry: ManifestEntry, manifest: ManifestFile) -> ManifestEntry:
@@ -77,6 +87,23 @@ def _inheriting(entry: ManifestEntry, manifest: ManifestFile) -> ManifestEntry:
             entry.file_sequence_number = manifest.sequence_number
     entry.data_file.spec_id = manifest.partition_spec_id
     return entry
+
+
+def _index(kind: StructType, field_id: int) -> int:
+    """The index of a field in records."""
+    return next(index for index, one in enumerate(kind.fields) if one.field_id == field_id)
+
+
+def _data_file() -> StructType:
+    kind = _ENTRY.find_type(2)
+    if not isinstance(kind, StructType):
+        raise TypeError("the data file of a manifest's entry is a struct")
+    return kind
+
+
+_REFERENCED_FILE: Final = _index(_data_file(), 143)
+_CONTENT_OFFSET: Final = _index(_data_file(), 144)
+_CONTENT_SIZE: Final = _index(_data_file(), 145)
 
 
 def referenced_file(file: DataFile) -> str | None:

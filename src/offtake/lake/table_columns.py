@@ -21,17 +21,11 @@ def missing_values(partition: Iterable[tuple[int, str | None]], schema: TableSch
 
     def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
         from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - saves memory in workers
-        from pyiceberg.types import DoubleType  # noqa: PLC0415 - saves memory in workers
 
         field = _field(field_id, schema)
         if field_id not in values:
             return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
         stored = values[field_id]
-        if stored is not None and isinstance(field.field_type, DoubleType):
-            # PyIceberg decodes doubles in manifests with the precision of floats.
-            raise ProjectionError(
-                f"column {field.name} is not in the file, and partition values of type double cannot be read exactly"
-            )
         return pa.scalar(None if stored is None else from_bytes(field.field_type, base64.b64decode(stored)), kind)
 
     return value

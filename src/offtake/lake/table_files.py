@@ -6,9 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 
+from offtake.lake import manifest_files
 from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import local_path
 
@@ -32,14 +34,14 @@ def files_of(metadata_uri: str) -> Iterator[TableFile]:
     seen: set[str] = set()
     for snapshot in metadata.snapshots:
         yield TableFile(snapshot.manifest_list)
-        for manifest in snapshot.manifests(io):
+        for manifest in manifest_files.read_list(snapshot, io):
             if manifest.manifest_path in seen:
                 continue
             seen.add(manifest.manifest_path)
             yield TableFile(manifest.manifest_path)
-            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+            for entry in manifest_files.read_entries(manifest, io):
                 path = entry.data_file.file_path
-                if path not in seen:
+                if entry.status != ManifestEntryStatus.DELETED and path not in seen:
                     seen.add(path)
                     yield TableFile(path)
     yield from _side_files(metadata)

@@ -27,6 +27,7 @@ from offtake.store.tables import (
     Flow,
     Label,
     LakeCatalog,
+    LakeNamespace,
     LandingZoneKey,
     Run,
     RunDataset,
@@ -159,6 +160,7 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
 def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
     """Forget the catalogs of others; their tables are not touched."""
     with database.writing() as session:
+        session.execute(delete(LakeNamespace).where(LakeNamespace.sandbox_id == sandbox_id))
         session.execute(delete(LakeCatalog).where(LakeCatalog.sandbox_id == sandbox_id))
     yield
 

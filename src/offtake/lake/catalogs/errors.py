@@ -22,6 +22,7 @@ from pyiceberg.exceptions import (
 )
 
 from offtake.errors import DATASET_GONE, EXPORT_FAILED, SOURCE_UNAVAILABLE, DeliveryCode, DeliveryError
+from offtake.lake import metadata_errors
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.locations import LocationError
 from offtake.lake.parquet_files import shortened
@@ -51,6 +52,8 @@ def translating_errors(config: CatalogConfig, table: str = "") -> Iterator[None]
 
 def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
     what = f"Catalog {name}"
+    if isinstance(error, pydantic.ValidationError) and error.title not in _OF_THE_PROTOCOL:
+        return metadata_errors.unreadable(table, error)
     for kinds, code, message, remedy in _EXPLAINED:
         if isinstance(error, kinds):
             words = {"what": what, "name": name, "table": table, "why": shortened(error)}
@@ -61,15 +64,19 @@ def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
     package = type(error).__module__.partition(".")[0]
     if package == "requests":
         return _of_requests(what, error)
-    return _of_amazon(what, error) if package == "botocore" else None
+    if package == "botocore":
+        return _of_amazon(what, error)
+    return metadata_errors.unreadable(table, error) if isinstance(error, metadata_errors.UNREADABLE) else None
 
 
+_OF_THE_PROTOCOL: Final = ("ConfigResponse", "ListNamespaceResponse", "ListTablesResponse", "TokenResponse")
+"""Answers of a REST catalog that hold no metadata of a table."""
 _EXPLAINED: Final[tuple[tuple[tuple[type[Exception], ...], DeliveryCode, str, str], ...]] = (
     (
         (NoSuchNamespaceError,),
         DATASET_GONE,
-        "{what} has no namespace of table {table}.",
-        "Correct the table's name.",
+        "{what} has no namespace for {table}.",
+        "Correct the name.",
     ),
     (
         (NoSuchIcebergTableError, NoSuchPropertyException),
