@@ -29,10 +29,11 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """A data file to read: its manifest entry, and the delete files that apply to it."""
+    """A data file to read: its manifest entry, and the deletes that apply to it. `updated`: see `scan.DataFile`."""
 
     entry: ManifestEntry
     deletes: tuple[DeleteFile, ...]
+    updated: tuple[int, int] | None = None
 
 
 def operation(snapshot: Snapshot) -> Operation:

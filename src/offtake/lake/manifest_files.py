@@ -4,6 +4,7 @@ PyIceberg's own reading is not used: it keeps the records of manifest lists by t
 process, so that a hostile table could say what the manifests of other tables are.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pyiceberg.io import FileIO
@@ -61,6 +62,7 @@ def read_entries(
     if manifest.content == ManifestContent.DATA and not with_bounds:
         unread |= _BOUNDS
     found = _read(manifest.manifest_path, io, _ENTRY.as_struct(), _OF_ENTRIES, unread)
+    _assign_row_ids(found, manifest)
     return [_inheriting(entry, manifest) for entry in found]
 
 
@@ -89,6 +91,17 @@ def _inheriting(entry: ManifestEntry, manifest: ManifestFile) -> ManifestEntry:
     return entry
 
 
+def _assign_row_ids(entries: Iterable[ManifestEntry], manifest: ManifestFile) -> None:
+    """Give files without a first row id the manifest's, one after the other."""
+    following = inherited_row_id(manifest)
+    if following is None:
+        return
+    for entry in entries:
+        if entry.data_file[_FIRST_ROW_ID] is None:
+            entry.data_file[_FIRST_ROW_ID] = following
+            following += entry.data_file.record_count
+
+
 def _index(kind: StructType, field_id: int) -> int:
     """The index of a field in records."""
     return next(index for index, one in enumerate(kind.fields) if one.field_id == field_id)
@@ -101,9 +114,23 @@ def _data_file() -> StructType:
     return kind
 
 
+_MANIFEST_FIRST_ROW_ID: Final = _index(_LIST.as_struct(), 520)
+_FIRST_ROW_ID: Final = _index(_data_file(), 142)
 _REFERENCED_FILE: Final = _index(_data_file(), 143)
 _CONTENT_OFFSET: Final = _index(_data_file(), 144)
 _CONTENT_SIZE: Final = _index(_data_file(), 145)
+
+
+def inherited_row_id(manifest: ManifestFile) -> int | None:
+    """The first row id that the manifest's files without one inherit; None before format version 3."""
+    found: int | None = manifest[_MANIFEST_FIRST_ROW_ID]
+    return found
+
+
+def first_row_id(file: DataFile) -> int | None:
+    """The id of the data file's first row; None when the file has no row lineage."""
+    found: int | None = file[_FIRST_ROW_ID]
+    return found
 
 
 def referenced_file(file: DataFile) -> str | None:

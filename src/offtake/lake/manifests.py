@@ -72,7 +72,8 @@ class Manifests:
     def _variant(self, manifest: ManifestFile) -> Hashable:
         """What the entries depend on, besides the manifest."""
         # Entries take some values from the manifest list.
-        inherited = (manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id)
+        row_id = manifest_files.inherited_row_id(manifest)
+        inherited = (manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id, row_id)
         return self._counts, self._bounds, manifest.content, *inherited
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:

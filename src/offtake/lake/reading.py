@@ -82,7 +82,7 @@ def unchanged_row_groups(
         found: list[OpenParquet] = []
         for index, piece in enumerate(pieces):
             with translating_errors([piece]):
-                if piece.format != "PARQUET":
+                if piece.format != "PARQUET" or (piece.updated and piece.updated[0] <= piece.updated[1]):
                     break
                 _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead)
                 stored = OpenParquet(opened.enter_context(open_input(piece.path, access, _size(piece), ahead)))

@@ -5,7 +5,7 @@ PyIceberg is not imported. ORC files are read by stripes, Avro files by blocks.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import pyarrow as pa
 
@@ -17,6 +17,13 @@ from offtake.lake.storage.files import open_input
 _ICEBERG_ID: Final = b"iceberg.id"
 _FIELD_ID: Final = b"PARQUET:field_id"
 _LONG_TYPE: Final = b"iceberg.long-type"
+
+
+def row_format(name: str) -> RowFormat:
+    """The format with this name in a manifest. Raises `ValueError` for one that has no rows."""
+    if name not in ("PARQUET", "ORC", "AVRO"):
+        raise ValueError(f"files in the format {name} have no rows")
+    return cast("RowFormat", str(name))
 
 
 class RowFile(Protocol):
