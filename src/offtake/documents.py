@@ -48,7 +48,8 @@ class SliceDocument(TypedDict):
     `rows`, `bytes`: the slice's size. `deletes`: its delete files, as ranges `[first, last)` of `deleteFiles`, which
     the first slice of the part has for all of them; in plans of earlier versions, the locations of position deletes.
     `partition`: field id and value of each partition field; absent without partition values. `schemaId`: the schema
-    that the file was written with; absent when it is unknown. `format`: absent for Parquet.
+    that the file was written with; absent when it is unknown. `format`: absent for Parquet. `updated`: of an
+    increment by row lineage, the sequence number of rows without one, and the last one before the range.
     """
 
     path: str
@@ -60,6 +61,7 @@ class SliceDocument(TypedDict):
     partition: NotRequired[list[tuple[int, str | None]]]
     schemaId: NotRequired[int]
     format: NotRequired[Literal["ORC", "AVRO"]]
+    updated: NotRequired[tuple[int, int]]
 
 
 class TableSchemaDocument(TypedDict):

@@ -83,6 +83,15 @@ class SparkTable:
             at = self.snapshots[at].parent or 0
         return counted(row for row in self.snapshots[upto].rows if key(row) in written)
 
+    def has_lineage(self, after: int, upto: int) -> bool:
+        """Whether all snapshots after `after` up to `upto` have row lineage: a table can be upgraded to format 3."""
+        at = upto
+        while at != after:
+            if self.snapshots[at].lineage is None:
+                return False
+            at = self.snapshots[at].parent or 0
+        return True
+
     def last_updated(self, after: int, upto: int) -> Rows:
         """The rows of `upto` that were updated after `after`, as row lineage (format 3) tells."""
         first = self.scan.table.snapshot_by_id(after)

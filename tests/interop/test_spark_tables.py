@@ -22,8 +22,6 @@ from tests.matrix import whole
 
 REFUSED: dict[str, str] = {"variant_v3": "type variant"}
 """Tables with snapshots that cannot be exported, and the reasons; all their other snapshots must be equal."""
-LINEAGE = False
-"""Whether increments of format 3 leave out rows that were written again unchanged: row lineage tells them."""
 KEYS = {"s3.access-key-id": "unused", "s3.secret-access-key": "unused"}
 PAGE = Path(__file__).parents[2] / "docs" / "tables-by-others.md"
 HEADING = "## Tested with Spark and DuckDB\n"
@@ -106,7 +104,7 @@ def increments(table: SparkTable) -> Iterator[str]:
                 assert (plan.warning or "").endswith("exported in full")
                 assert after not in table.main or "cannot be distinguished" in (plan.warning or "")
                 expected = table.snapshots[upto].full
-            elif LINEAGE and table.version == 3:
+            elif table.has_lineage(after, upto):
                 expected = table.last_updated(after, upto)
             else:
                 assert after in table.main

@@ -33,17 +33,22 @@ from pyroaring import BitMap64
 
 from offtake.lake.locations import local_path
 
-_FIRST_ROW_ID, _REFERENCED, _OFFSET, _SIZE = 16, 17, 18, 19
-_MANIFEST_FIRST_ROW_ID = 15
+FIRST_ROW_ID, _REFERENCED, _OFFSET, _SIZE = 16, 17, 18, 19
+_MANIFEST_ROW_ID = 15
 
 
 class ManifestWriterV3(ManifestWriterV2):
+    data_sequence: int | None = None
+
     @property
     def version(self) -> Any:
         return 3
 
     def prepare_entry(self, entry: ManifestEntry) -> ManifestEntry:
         entry.data_file._data += [None] * (_SIZE + 1 - len(entry.data_file._data))
+        is_data = entry.status == ManifestEntryStatus.ADDED and self.content() == ManifestContent.DATA
+        if is_data and self.data_sequence is not None:
+            entry.sequence_number = self.data_sequence
         return super().prepare_entry(entry)
 
 
@@ -58,16 +63,19 @@ class _ManifestListWriterV3(ManifestListWriterV2):
 
     def prepare_manifest(self, manifest_file: ManifestFile) -> ManifestFile:
         made = super().prepare_manifest(manifest_file)
-        made._data = [*made._data, *[None] * (_MANIFEST_FIRST_ROW_ID + 1 - len(made._data))]
-        if made.content == ManifestContent.DATA and made[_MANIFEST_FIRST_ROW_ID] is None:
-            made[_MANIFEST_FIRST_ROW_ID] = self.next_row_id
+        made._data = [*made._data, *[None] * (_MANIFEST_ROW_ID + 1 - len(made._data))]
+        if made.content == ManifestContent.DATA and made[_MANIFEST_ROW_ID] is None:
+            made[_MANIFEST_ROW_ID] = self.next_row_id
             self.next_row_id += (made.added_rows_count or 0) + (made.existing_rows_count or 0)
         return made
 
 
 @contextmanager
-def writing_format_3() -> Iterator[None]:  # noqa: C901 - one function for each that is replaced
-    """Context manager: PyIceberg writes manifests of version 3, and keeps row ids, for tables of version 3."""
+def writing_format_3(data_sequence: int | None = None) -> Iterator[None]:  # noqa: C901 - one function for each that is replaced
+    """Context manager: PyIceberg writes manifests of version 3, and keeps row ids, for tables of version 3.
+
+    `data_sequence`: the sequence number of the rows of added data files, instead of the commit's.
+    """
     commit, fetch = producers._SnapshotProducer._commit, ManifestFile.fetch_manifest_entry
     old_manifest, old_list = manifests.write_manifest, manifests.write_manifest_list
     writers: list[_ManifestListWriterV3] = []
@@ -79,10 +87,10 @@ def writing_format_3() -> Iterator[None]:  # noqa: C901 - one function for each 
 
     def fetch_manifest_entry(self: ManifestFile, io: Any, discard_deleted: bool = True) -> list[ManifestEntry]:
         entries = fetch(self, io, False)
-        following = self[_MANIFEST_FIRST_ROW_ID] if len(self) > _MANIFEST_FIRST_ROW_ID else None
+        following = self[_MANIFEST_ROW_ID] if len(self) > _MANIFEST_ROW_ID else None
         for entry in entries:
-            if following is not None and entry.data_file[_FIRST_ROW_ID] is None:
-                entry.data_file[_FIRST_ROW_ID] = following
+            if following is not None and entry.data_file[FIRST_ROW_ID] is None:
+                entry.data_file[FIRST_ROW_ID] = following
                 following += entry.data_file.record_count
         return [one for one in entries if not discard_deleted or one.status != ManifestEntryStatus.DELETED]
 
@@ -107,6 +115,7 @@ def writing_format_3() -> Iterator[None]:  # noqa: C901 - one function for each 
     clear_manifest_cache()
     with (
         patch.object(manifests, "DEFAULT_READ_VERSION", 3),
+        patch.object(ManifestWriterV3, "data_sequence", data_sequence),
         patch.object(updates, "SUPPORTED_TABLE_FORMAT_VERSION", 3),
         patch.object(TableMetadataV3, "model_dump_json", TableMetadataV2.model_dump_json),
         patch.object(producers._SnapshotProducer, "_commit", _commit),

@@ -386,6 +386,19 @@ def compact(
     transaction.commit_transaction()
 
 
+def rewrite(table: Table, paths: Collection[str], made: Sequence[DataFile], operation: Operation) -> None:
+    """Replace data files by others in a commit with the operation."""
+    files = [file for path, file in data_files(table).items() if path in paths]
+    transaction = table.transaction()
+    kind = _Compaction if operation == Operation.REPLACE else _OverwriteFiles
+    with kind(operation=Operation.OVERWRITE, transaction=transaction, io=table.io) as producer:
+        for file in files:
+            producer.delete_data_file(file)
+        for file in made:
+            producer.append_data_file(file)
+    transaction.commit_transaction()
+
+
 def _commit_deletes(
     table: Table,
     delete_files: Sequence[DataFile],

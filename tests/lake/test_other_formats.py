@@ -252,3 +252,24 @@ def test_files_are_whole_parts(lake: Lake, file_format: FileFormat) -> None:
     append_rows(lake.load(TABLE), rows(*range(100)), file_format)
     files = scan.open_table(lake, TABLE).full(current(lake)).files
     assert [sum(piece.rows for piece in part) for part in slicing.slices(files, 2**62, 10)] == [1, 100, 100]
+
+
+def test_avro_blocks_that_expand_without_limit_are_refused(lake: Lake) -> None:
+    add(lake, numbered(1))
+    path = local_path(append_rows(lake.load(TABLE), rows(2), FileFormat.AVRO))
+    schema = {"type": "record", "name": "t", "fields": [{"name": "city", "type": "string", "field-id": 2}]}
+    with path.open("wb") as file:
+        fastavro.writer(file, schema, [{"city": "x" * 200_000_000}], codec="deflate", sync_interval=1)
+    with pytest.raises(DeliveryError, match="larger than 128 MiB"):
+        full(lake)
+
+
+@pytest.mark.parametrize("items", ["null", {"type": "fixed", "name": "nothing", "size": 0}])
+def test_avro_lists_of_nothing_are_refused(lake: Lake, items: Any) -> None:
+    add(lake, numbered(1))
+    path = local_path(append_rows(lake.load(TABLE), rows(2), FileFormat.AVRO))
+    fields = [{"name": "n", "type": "long", "field-id": 1}, {"name": "l", "type": {"type": "array", "items": items}}]
+    with path.open("wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "t", "fields": fields}, [{"n": 1, "l": []}])
+    with pytest.raises(DeliveryError, match="a list of nothing"):
+        full(lake)

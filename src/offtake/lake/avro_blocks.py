@@ -19,6 +19,8 @@ _SYNC_BYTES: Final = 16
 _CRC_BYTES: Final = 4
 _RAW_DEFLATE: Final = -15
 _LONGEST_NUMBER: Final = 10
+_HEADER_BYTES: Final = 64 * 1024
+_LARGEST_HEADER: Final = 32 * 1024 * 1024
 
 
 class AvroError(ValueError):
@@ -38,7 +40,7 @@ class AvroFile:
         """The number of records and the decompressed bytes of each block. Raises `AvroError`."""
         decompress = _CODECS.get(self.codec)
         if decompress is None:
-            raise AvroError(f"the codec {self.codec[:50]} is not supported; supported: {', '.join(_CODECS)}")
+            raise _unknown_codec(self.codec)
         sync = self.content[self.first - _SYNC_BYTES : self.first]
         at, records = self.first, 0
         while at < len(self.content):
@@ -51,6 +53,49 @@ class AvroFile:
             if records > MOST_RECORDS:
                 raise AvroError(f"it has more than {MOST_RECORDS:,} records")
             yield count, _decompress(decompress, stored)
+
+
+class AvroStream:
+    """An Avro file of any size, read block by block."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        """Raises `AvroError`, and the errors of reading the file."""
+        self._file = file
+        self._header = self._open(_HEADER_BYTES)
+        self.schema = self._header.schema
+        decompress = _CODECS.get(self._header.codec)
+        if decompress is None:
+            raise _unknown_codec(self._header.codec)
+        self._decompress = decompress
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """The number of records and the decompressed bytes of each block. Raises as the constructor does."""
+        sync = self._header.content[self._header.first - _SYNC_BYTES : self._header.first]
+        self._file.seek(self._header.first)
+        size = self._file.size()
+        while self._file.tell() < size:
+            # Two numbers begin a block.
+            start = self._file.read(2 * _LONGEST_NUMBER)
+            count, at = _number(start, 0)
+            length, at = _number(start, at)
+            if count < 0 or not 0 <= length <= LARGEST_BLOCK:
+                raise AvroError("a block is damaged, or larger than 128 MiB")
+            self._file.seek(self._file.tell() - len(start) + at)
+            stored, end = self._file.read(length), self._file.read(_SYNC_BYTES)
+            if len(stored) != length or end != sync:
+                raise AvroError("a block is damaged, or the file is truncated")
+            yield count, _decompress(self._decompress, stored)
+
+    def _open(self, size: int) -> AvroFile:
+        self._file.seek(0)
+        start = self._file.read(size)
+        try:
+            header = open_avro(start)
+        except AvroError:
+            if len(start) < size or size >= _LARGEST_HEADER:
+                raise
+            return self._open(8 * size)
+        return header if header.first <= len(start) else self._open(2 * size)
 
 
 def open_avro(content: bytes) -> AvroFile:
@@ -104,6 +149,10 @@ def _decompress(decompress: Callable[[bytes], bytes], stored: bytes) -> bytes:
     if len(found) > LARGEST_BLOCK:
         raise _too_large()
     return found
+
+
+def _unknown_codec(codec: str) -> AvroError:
+    return AvroError(f"the codec {codec[:50]} is not supported; supported: {', '.join(_CODECS)}")
 
 
 def _too_large() -> AvroError:

@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
+from io import BytesIO
 from itertools import accumulate, chain
 from typing import Any, Final
 
 import fastavro
 import pyarrow as pa
+
+from offtake.lake.avro_blocks import AvroError, AvroStream
 
 Schema = Any
 """An Avro schema: a name, a union, or an object."""
@@ -27,6 +30,8 @@ _PRIMITIVES: Final[dict[str, pa.DataType]] = {
     "string": pa.string(),
 }
 _DEEPEST: Final = 99
+_OF_BAD_SCHEMAS: Final = (KeyError, TypeError, AttributeError, IndexError, RecursionError, ValueError)
+_OF_BAD_RECORDS: Final = (EOFError, IndexError, ValueError, TypeError, OverflowError)
 
 
 class AvroRows:
@@ -34,15 +39,13 @@ class AvroRows:
 
     def __init__(self, opened: pa.NativeFile) -> None:
         try:
-            self._blocks = fastavro.block_reader(opened)
-            described = json.loads(self._blocks.metadata["avro.schema"])
-            names = _Names()
-            physical = names.physical(described)
-            self._decoded = fastavro.parse_schema(physical)
-        except Exception as error:  # noqa: BLE001 - damaged headers raise any exception
+            self._stream = AvroStream(opened)
+            described, names = json.loads(self._stream.schema), _Names()
+            self._decoded = fastavro.parse_schema(names.physical(described))
+        except _OF_BAD_SCHEMAS as error:
             raise pa.ArrowInvalid(f"its Avro header or schema cannot be read: {error}") from None
-        if not isinstance(described, dict) or described.get("type") != "record":
-            raise pa.ArrowInvalid("its Avro schema is not a record")
+        if not isinstance(described, dict) or described.get("type") != "record" or not described["fields"]:
+            raise pa.ArrowInvalid("its Avro schema is not a record with fields")
         self._column = names.column(described, 0)
         self.schema = pa.schema(list(self._column.type))
 
@@ -67,11 +70,11 @@ class AvroRows:
 
     def _records(self) -> Iterator[Any]:
         try:
-            for block in self._blocks:
-                content: Any = block  # its type lacks an attribute
-                for _ in range(block.num_records):
-                    yield fastavro.schemaless_reader(content.bytes_, self._decoded, None)
-        except Exception as error:  # noqa: BLE001 - damaged blocks raise any exception
+            for count, block in self._stream.blocks():
+                content = BytesIO(block)
+                for _ in range(count):
+                    yield fastavro.schemaless_reader(content, self._decoded, None)
+        except (AvroError, *_OF_BAD_RECORDS) as error:
             raise pa.ArrowInvalid(f"an Avro block is damaged: {str(error) or type(error).__name__}") from None
 
 
@@ -165,12 +168,12 @@ class _Names:
 
     def _record(self, schema: Schema, depth: int) -> _Column:
         found = [self._field(one, depth) for one in schema["fields"]]
+        if all(_takes_no_bytes(column) for _, column in found):
+            raise pa.ArrowInvalid("its Avro schema has a record without values")
         fields = [one for one, _ in found]
         kind = pa.struct(fields)
 
         def make(values: Values) -> pa.Array:
-            if not fields:
-                return pa.array([None if one is None else {} for one in values], kind)
             children = [column.make([None if one is None else one[of.name] for one in values]) for of, column in found]
             return pa.StructArray.from_arrays(children, fields=fields, mask=_nulls(values))
 
@@ -178,6 +181,9 @@ class _Names:
 
     def _array(self, schema: Schema, depth: int) -> _Column:
         element = self.column(schema["items"], depth + 1)
+        if _takes_no_bytes(element):
+            # Any number of them would fit into a few bytes.
+            raise pa.ArrowInvalid("its Avro schema has a list of nothing")
         inner = _with_id("element", element, schema.get("element-id"))
 
         def make(values: Values) -> pa.Array:
@@ -213,6 +219,11 @@ class _Names:
             return pa.MapArray.from_arrays(_offsets(values), keys, items, kind, mask=_nulls(values))
 
         return _Column(kind, make)
+
+
+def _takes_no_bytes(column: _Column) -> bool:
+    is_empty = pa.types.is_null(column.type) or column.type == pa.binary(0)
+    return is_empty and not column.nullable
 
 
 def _with_id(name: str, column: _Column, field_id: int | None) -> pa.Field:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat, ManifestEntry
@@ -19,9 +19,10 @@ from pyiceberg.table import Table
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake import manifest_files
-from offtake.lake.delete_files import DeleteFile, DeletionVector, EqualityDeletes, PositionDeletes, RowFormat
+from offtake.lake.delete_files import DeleteFile, DeletionVector, EqualityDeletes, PositionDeletes
 from offtake.lake.key_bounds import KeyBounds
 from offtake.lake.positions import deleted_positions
+from offtake.lake.row_files import row_format
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
 from offtake.lake.table_names import write_identifier
@@ -100,26 +101,31 @@ class Deletes:
             deletes._add(entry, specs)
         return deletes
 
-    @property
-    def have_keys(self) -> bool:
-        """Whether there are equality deletes."""
-        return bool(self._equality or self._global.deletes)
-
     def delete_files_for(self, entry: ManifestEntry) -> tuple[DeleteFile, ...]:
         """The delete files that may apply to the data file, in a fixed order.
 
         Raises `DeliveryError` when the data file has several deletion vectors.
         """
         positional: list[DeleteFile] = [one.reference for one in self._positional(entry)]
-        return (*sorted(positional, key=lambda one: one.path), *self.equality_for(entry))
+        keys = (one.reference for one in self._in_scope(entry) if self.bounds.may_match(one.file, entry.data_file))
+        return (*sorted(positional, key=lambda one: one.path), *keys)
 
-    def equality_for(self, entry: ManifestEntry) -> tuple[EqualityDeletes, ...]:
-        """The equality deletes that may apply to the data file, oldest first."""
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are equality deletes."""
+        return bool(self._global.deletes or self._equality)
+
+    def equality_in_scope(self, entry: ManifestEntry) -> frozenset[EqualityDeletes]:
+        """The equality deletes that apply to the data file, if it has rows with their keys."""
+        return frozenset(one.reference for one in self._in_scope(entry))
+
+    def _in_scope(self, entry: ManifestEntry) -> list[_EqualityDelete]:
+        """Oldest first."""
         sequence = entry.sequence_number or 0
         found = self._global.after(sequence)
         if of_partition := self._equality.get(partition_of(entry.data_file)) if self._equality else None:
             found = sorted([*found, *of_partition.after(sequence)], key=lambda one: (one.sequence, one.reference.path))
-        return tuple(one.reference for one in found if self.bounds.may_match(one.file, entry.data_file))
+        return found
 
     def has_deleted_positions(self, entry: ManifestEntry) -> bool:
         """Whether rows of the data file are deleted by position. Reads delete files."""
@@ -140,7 +146,7 @@ class Deletes:
             vector = self._vector(file, only)
             self._vectors[vector.data_file].append(_PositionDelete(file, vector, sequence))
             return
-        reference = PositionDeletes(file.file_path, self._format(file))
+        reference = PositionDeletes(file.file_path, row_format(file.file_format.value))
         if only is not None:
             self._of_file[only].append(_PositionDelete(file, reference, sequence))
             return
@@ -180,7 +186,7 @@ class Deletes:
                 f"{file.file_path} compare.",
                 "Write the deletes again with an engine that follows Iceberg's format.",
             )
-        return EqualityDeletes(file.file_path, tuple(file.equality_ids), self._format(file))
+        return EqualityDeletes(file.file_path, tuple(file.equality_ids), row_format(file.file_format.value))
 
     def _vector(self, file: IcebergFile, data_file: str | None) -> DeletionVector:
         place = manifest_files.content_range(file)
@@ -192,15 +198,6 @@ class Deletes:
                 "Write the deletes again with an engine that follows version 3 of Iceberg's format.",
             )
         return DeletionVector(file.file_path, data_file, place[0], place[1], file.record_count)
-
-    def _format(self, file: IcebergFile) -> RowFormat:
-        if file.file_format == FileFormat.PUFFIN:
-            raise DeliveryError(
-                EXPORT_FAILED,
-                f"Table {self.table} has equality deletes in {file.file_path}, a Puffin file, which cannot have rows.",
-                "Compact the table, so that its data files no longer contain the deleted rows.",
-            )
-        return cast("RowFormat", file.file_format.value)
 
 
 def partition_of(file: IcebergFile) -> Partition:

@@ -29,10 +29,11 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """A data file to read: its manifest entry, and the delete files that apply to it."""
+    """A data file to read: its manifest entry, and the deletes that apply to it. `updated`: see `scan.DataFile`."""
 
     entry: ManifestEntry
     deletes: tuple[DeleteFile, ...]
+    updated: tuple[int, int] | None = None
 
 
 def operation(snapshot: Snapshot) -> Operation:
@@ -77,7 +78,7 @@ class _MixedCompaction:
         """
         if any(map(deletes.has_deleted_positions, changed)):
             self.complete = False
-        of_files = [frozenset(deletes.equality_for(entry)) for entry in self.files.values()]
+        of_files = [deletes.equality_in_scope(entry) for entry in self.files.values()]
         found = frozenset[EqualityDeletes]().union(*of_files)
         if any(not found - self.by_value <= one for one in of_files):
             self.complete = False
@@ -127,8 +128,9 @@ class _LineageWalker:
                 self._add_mixed(inputs, self._manifests.deletes(before))
 
     def pending_rows(self) -> list[RowOrigin] | None:
-        live = self._live(self._last)
+        # First: it determines whether the entries have bounds.
         deletes = self._manifests.deletes(self._last)
+        live = self._live(self._last)
         entries = (entry for of_key in live.values() for entry in of_key)
         found = [RowOrigin(entry, deletes.delete_files_for(entry)) for entry in entries if self._is_added(entry)]
         for compaction in {id(one): one for one in self._mixed.values()}.values():

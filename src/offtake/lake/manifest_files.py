@@ -4,6 +4,7 @@ PyIceberg's own reading is not used: it keeps the records of manifest lists by t
 process, so that a hostile table could say what the manifests of other tables are.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pyiceberg.io import FileIO
@@ -19,7 +20,6 @@ from pyiceberg.manifest import (
     ManifestFile,
     PartitionFieldSummary,
 )
-from pyiceberg.schema import Schema
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StructType
 
@@ -37,25 +37,11 @@ _OF_ENTRIES: Final[Makers] = {
     134: DataFileContent,
 }
 
-
-def _index(schema: Schema, field_id: int, struct: int | None = None) -> int:
-    """The index of a field in PyIceberg's records; `struct`: the id of the field that contains it."""
-    kind = schema.as_struct() if struct is None else schema.find_type(struct)
-    if not isinstance(kind, StructType):
-        raise TypeError(f"field {struct} of manifests is a struct")
-    return next(index for index, field in enumerate(kind.fields) if field.field_id == field_id)
-
-
-_MANIFEST_FIRST_ROW_ID: Final = _index(_LIST, 520)
-_FIRST_ROW_ID: Final = _index(_ENTRY, 142, 2)
-_REFERENCED_FILE: Final = _index(_ENTRY, 143, 2)
-_CONTENT_OFFSET: Final = _index(_ENTRY, 144, 2)
-_CONTENT_SIZE: Final = _index(_ENTRY, 145, 2)
-_UNUSED: Final = frozenset((108, 131, 132, 137, 140))
-"""Fields of files that no plan needs: column sizes, encryption keys, row groups, NaN counts, order."""
+_UNREAD: Final = frozenset((108, 131, 132, 137, 140))
+"""Fields that are not used: statistics of columns among them, which are most of a manifest."""
 _VALUE_COUNTS: Final = 109
 _BOUNDS: Final = frozenset((110, 125, 128))
-"""Null counts, and the lowest and the highest value of each column."""
+"""The number of nulls, and the lowest and the highest value of each column."""
 
 
 def read_list(snapshot: Snapshot, io: FileIO) -> list[ManifestFile]:
@@ -68,14 +54,15 @@ def read_entries(
 ) -> list[ManifestEntry]:
     """The manifest's entries, including those of removed files, with what they inherit. Raises as `read_list`.
 
-    Statistics of columns are left out: in a table with 10,000 files of 200 columns, there are ten million of them.
-    `with_counts`: with the number of values of each column. `with_bounds`: with bounds and null counts, which entries
-    of delete files always have.
+    Without the statistics of columns that no plan needs: in a table with 10,000 files of 200 columns, there are ten
+    million of them. `with_counts`: with the number of values of each column. `with_bounds`: with the bounds of columns
+    of data files too, which equality deletes are compared with.
     """
-    unread = _UNUSED if with_counts else _UNUSED | {_VALUE_COUNTS}
+    unread = _UNREAD if with_counts else _UNREAD | {_VALUE_COUNTS}
     if manifest.content == ManifestContent.DATA and not with_bounds:
         unread |= _BOUNDS
     found = _read(manifest.manifest_path, io, _ENTRY.as_struct(), _OF_ENTRIES, unread)
+    _assign_row_ids(found, manifest)
     return [_inheriting(entry, manifest) for entry in found]
 
 
@@ -102,6 +89,48 @@ def _inheriting(entry: ManifestEntry, manifest: ManifestFile) -> ManifestEntry:
             entry.file_sequence_number = manifest.sequence_number
     entry.data_file.spec_id = manifest.partition_spec_id
     return entry
+
+
+def _assign_row_ids(entries: Iterable[ManifestEntry], manifest: ManifestFile) -> None:
+    """Give files without a first row id the manifest's, one after the other."""
+    following = inherited_row_id(manifest)
+    if following is None:
+        return
+    for entry in entries:
+        if entry.data_file[_FIRST_ROW_ID] is None:
+            entry.data_file[_FIRST_ROW_ID] = following
+            following += entry.data_file.record_count
+
+
+def _index(kind: StructType, field_id: int) -> int:
+    """The index of a field in records."""
+    return next(index for index, one in enumerate(kind.fields) if one.field_id == field_id)
+
+
+def _data_file() -> StructType:
+    kind = _ENTRY.find_type(2)
+    if not isinstance(kind, StructType):
+        raise TypeError("the data file of a manifest's entry is a struct")
+    return kind
+
+
+_MANIFEST_FIRST_ROW_ID: Final = _index(_LIST.as_struct(), 520)
+_FIRST_ROW_ID: Final = _index(_data_file(), 142)
+_REFERENCED_FILE: Final = _index(_data_file(), 143)
+_CONTENT_OFFSET: Final = _index(_data_file(), 144)
+_CONTENT_SIZE: Final = _index(_data_file(), 145)
+
+
+def inherited_row_id(manifest: ManifestFile) -> int | None:
+    """The first row id that the manifest's files without one inherit; None before format version 3."""
+    found: int | None = manifest[_MANIFEST_FIRST_ROW_ID]
+    return found
+
+
+def first_row_id(file: DataFile) -> int | None:
+    """The id of the data file's first row; None when the file has no row lineage."""
+    found: int | None = file[_FIRST_ROW_ID]
+    return found
 
 
 def referenced_file(file: DataFile) -> str | None:

@@ -17,17 +17,20 @@ _AT_ONCE: Final = 8
 
 
 class Manifests:
-    """The manifests of a table's snapshots, each read once. The entries of data files have no statistics of columns."""
+    """The manifests of a table's snapshots, each read once.
+
+    The entries of data files have no statistics of columns, except bounds after a snapshot with equality deletes.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self._io = AheadIO(table.io)
         self._lists: dict[int, list[ManifestFile]] = {}
-        self._entries: dict[str, list[ManifestEntry]] = {}
+        self._entries: dict[tuple[str, bool], list[ManifestEntry]] = {}
         self._deletes: dict[int, Deletes] = {}
         # A file without field ids is resolved by them, if column names were reused.
         self._counts = column_names_were_reused(table)
-        # They show which data files equality deletes can apply to; without them, the deletes are read for each file.
+        # Equality deletes are compared with the bounds of data files, once a snapshot has some.
         self._bounds = False
 
     def of(self, snapshot: Snapshot) -> list[ManifestFile]:
@@ -42,8 +45,9 @@ class Manifests:
 
     def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
         """The manifest's entries, including those of removed files."""
-        if manifest.manifest_path not in self._entries:
-            self._entries[manifest.manifest_path] = manifest_cache.cached(
+        key = (manifest.manifest_path, self._bounds)
+        if key not in self._entries:
+            self._entries[key] = manifest_cache.cached(
                 self.table.io,
                 manifest.manifest_path,
                 lambda: manifest_files.read_entries(
@@ -51,7 +55,7 @@ class Manifests:
                 ),
                 self._variant(manifest),
             )
-        return self._entries[manifest.manifest_path]
+        return self._entries[key]
 
     def _entries_of(self, manifests: Sequence[ManifestFile]) -> Iterator[ManifestEntry]:
         """The entries of the manifests in order. The next manifests are fetched while one is decoded."""
@@ -62,12 +66,14 @@ class Manifests:
     def _is_read(self, manifest: ManifestFile) -> bool:
         """Whether `entries` would read the manifest."""
         path = manifest.manifest_path
-        return path not in self._entries and not manifest_cache.is_cached(self.table.io, path, self._variant(manifest))
+        is_known = (path, self._bounds) in self._entries
+        return not is_known and not manifest_cache.is_cached(self.table.io, path, self._variant(manifest))
 
     def _variant(self, manifest: ManifestFile) -> Hashable:
         """What the entries depend on, besides the manifest."""
         # Entries take some values from the manifest list.
-        inherited = (manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id)
+        row_id = manifest_files.inherited_row_id(manifest)
+        inherited = (manifest.added_snapshot_id, manifest.sequence_number, manifest.partition_spec_id, row_id)
         return self._counts, self._bounds, manifest.content, *inherited
 
     def live(self, snapshot: Snapshot, added_by: set[int] | None = None) -> Iterator[ManifestEntry]:
@@ -99,7 +105,7 @@ class Manifests:
             manifests = [one for one in self.of(snapshot) if one.content == ManifestContent.DELETES]
             found = (entry for entry in self._entries_of(manifests) if entry.status != ManifestEntryStatus.DELETED)
             self._deletes[snapshot.snapshot_id] = Deletes.of(self.table, found)
-            self._bounds = self._bounds or self._deletes[snapshot.snapshot_id].have_keys
+            self._bounds = self._bounds or self._deletes[snapshot.snapshot_id].has_keys
         return self._deletes[snapshot.snapshot_id]
 
     def oldest(self, snapshot: Snapshot) -> int:

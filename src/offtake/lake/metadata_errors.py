@@ -46,6 +46,7 @@ _POSTGRESQL_UNAVAILABLE: Final = ("08", "53", "57")
 """Classes of SQLSTATE: connection exception, insufficient resources, operator intervention."""
 _TOO_DEEP: Final = ("its columns are nested too deeply", "Reduce the nesting of the columns.")
 _UNSUPPORTED_TYPE: Final = re.compile(r"(?:Unsupported field type|Type not recognized): '?([^']+)'?")
+_UNSUPPORTED_DEFAULT: Final = re.compile(r"Cannot deserialize bytes, type (.+) not supported: ", re.DOTALL)
 _SAME_NAME: Final = re.compile(r"multiple fields for name (.+): \d+ and \d+")
 
 
@@ -114,7 +115,11 @@ def _cause(error: Exception) -> tuple[str, str]:
         return _TOO_DEEP
     if isinstance(error, UnicodeDecodeError | EOFError | zlib.error | struct.error | SystemError):
         return f"a metadata file is damaged ({shortened(error)})", "Restore the table's metadata files from a backup."
-    return f"{shortened(error)} ({type(error).__name__})", "Check that the table's metadata follows Iceberg's format."
+    cause, remedy = f"{shortened(error)} ({type(error).__name__})", "Check that the metadata follows Iceberg's format."
+    if isinstance(error, TypeError) and (found := _UNSUPPORTED_DEFAULT.match(str(error))):
+        cause = f"a column has a default value of the type {found[1][:200]}, which is not supported"
+        remedy = "Drop the column, or add one without a default value."
+    return cause, remedy
 
 
 def _of_document(error: pydantic.ValidationError) -> tuple[str, str]:

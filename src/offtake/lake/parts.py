@@ -58,7 +58,8 @@ class TableSchema:
 class FileSlice:
     """Row groups `[first, last)` of one file; `last` None means all from `first`. `rows` includes deleted rows.
 
-    Only Parquet files are divided. `delete_files`, `partition`, `schema_id` and `format`: see `scan.DataFile`.
+    Only Parquet files are divided. `delete_files`, `partition`, `schema_id`, `format` and `updated`: see
+    `scan.DataFile`.
     """
 
     path: str
@@ -70,6 +71,7 @@ class FileSlice:
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
     format: RowFormat = "PARQUET"
+    updated: tuple[int, int] | None = None
 
 
 def slices_to_json(slices: Sequence[FileSlice]) -> list[SliceDocument]:
@@ -100,6 +102,8 @@ def _slice_to_json(one: FileSlice, known: Mapping[DeleteFile, int]) -> SliceDocu
         document["schemaId"] = one.schema_id
     if one.format != "PARQUET":
         document["format"] = one.format
+    if one.updated is not None:
+        document["updated"] = one.updated
     return document
 
 
@@ -114,6 +118,7 @@ def _slice_from_json(document: SliceDocument, known: Sequence[DeleteFile]) -> Fi
     deletes: list[DeleteFile] = []
     for one in document["deletes"]:
         deletes += [PositionDeletes(one)] if isinstance(one, str) else known[one[0] : one[1]]
+    updated = document.get("updated")
     return FileSlice(
         path=document["path"],
         first=first,
@@ -124,6 +129,7 @@ def _slice_from_json(document: SliceDocument, known: Sequence[DeleteFile]) -> Fi
         partition=tuple((field_id, value) for field_id, value in document.get("partition", ())),
         schema_id=document.get("schemaId"),
         format=document.get("format", "PARQUET"),
+        updated=None if updated is None else (updated[0], updated[1]),
     )
 
 

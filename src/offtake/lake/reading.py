@@ -82,7 +82,7 @@ def unchanged_row_groups(
         found: list[OpenParquet] = []
         for index, piece in enumerate(pieces):
             with translating_errors([piece]):
-                if piece.format != "PARQUET":
+                if piece.format != "PARQUET" or (piece.updated and piece.updated[0] <= piece.updated[1]):
                     break
                 _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead)
                 stored = OpenParquet(opened.enter_context(open_input(piece.path, access, _size(piece), ahead)))
@@ -186,9 +186,9 @@ def _read_file(
         groups, names = _groups(piece, file), _names(piece, file.schema_arrow, schema)
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
         deleted = left_out(ParquetRows(file), piece, groups, position, names, schema, access)
-        marked = _is_marked(piece, file)
         columns = delivered_columns(file.schema_arrow, target, names)
         file.read_ahead(groups, columns)
+        marked = _is_marked(piece, file)
         stored = file.schema_arrow if columns is None else pa.schema([file.schema_arrow.field(one) for one in columns])
         project = projection(stored, target, names, _missing(piece, schema))
         # There are as many processes as cores, so threads within a process would not help.

@@ -5,19 +5,25 @@ PyIceberg is not imported. ORC files are read by stripes, Avro files by blocks.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from offtake.lake.delete_files import RowFormat
-from offtake.lake.parquet_files import open_parquet
+from offtake.lake.parquet_files import OpenParquet, open_parquet
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.files import open_input
 
 _ICEBERG_ID: Final = b"iceberg.id"
 _FIELD_ID: Final = b"PARQUET:field_id"
 _LONG_TYPE: Final = b"iceberg.long-type"
+
+
+def row_format(name: str) -> RowFormat:
+    """The format with this name in a manifest. Raises `ValueError` for one that has no rows."""
+    if name not in ("PARQUET", "ORC", "AVRO"):
+        raise ValueError(f"files in the format {name} have no rows")
+    return cast("RowFormat", str(name))
 
 
 class RowFile(Protocol):
@@ -57,7 +63,7 @@ def open_rows(location: str, file_format: RowFormat, access: FileAccess | None) 
 class ParquetRows:
     """The rows of a Parquet file. `file` is also of use for what only Parquet has."""
 
-    def __init__(self, file: pq.ParquetFile) -> None:
+    def __init__(self, file: OpenParquet) -> None:
         self.file = file
 
     @property
@@ -70,10 +76,10 @@ class ParquetRows:
     ) -> Iterator[pa.RecordBatch]:
         """See `RowFile`."""
         chosen = list(range(self.file.metadata.num_row_groups)) if groups is None else list(groups)
+        named = None if columns is None else list(columns)
+        self.file.read_ahead(chosen, named)
         # There are as many processes as cores, so threads within a process would not help.
-        yield from self.file.iter_batches(
-            most_rows, row_groups=chosen, columns=None if columns is None else list(columns), use_threads=False
-        )
+        yield from self.file.iter_batches(most_rows, row_groups=chosen, columns=named, use_threads=False)
 
 
 class _OrcRows:

@@ -10,14 +10,14 @@ increment is planned from the snapshots' manifests:
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.manifest import DataFileContent, FileFormat, ManifestContent, ManifestEntryStatus
+from pyiceberg.manifest import DataFileContent, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
-from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
+from offtake.errors import SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_schemas
 from offtake.lake.catalog import Lake
 from offtake.lake.delete_files import DeleteFile, RowFormat
@@ -25,6 +25,8 @@ from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
 from offtake.lake.manifests import Manifests
 from offtake.lake.parts import TableSchema
+from offtake.lake.row_files import row_format
+from offtake.lake.row_lineage import RowLineage
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
 from offtake.lake.table_names import TableName
@@ -36,7 +38,8 @@ class DataFile:
 
     `delete_files`: those that apply to it. `partition`: pairs of field id and value, for columns
     that the file may lack. `schema_id`: the schema that resolves the column names of a file without field ids; None
-    means the table's name mapping does.
+    means the table's name mapping does. `updated`: only rows that were last updated after the second sequence number
+    are read; rows without a number have the first one.
     """
 
     path: str
@@ -46,6 +49,7 @@ class DataFile:
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
     format: RowFormat = "PARQUET"
+    updated: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,13 @@ class TableScan:
             between = _snapshots_between(self.table, from_snapshot, to)
             if between is None:
                 return _full(manifests, to, _UNREACHABLE)
-            added = lineage.added_in(manifests, between)
+            row_lineage = RowLineage(manifests, self._snapshot(from_snapshot), between)
+            added = row_lineage.updated_in()
             if added is None:
-                return _full(manifests, to, _NOT_SEPARABLE)
+                added = lineage.added_in(manifests, between)
+                if added is None:
+                    return _full(manifests, to, _NOT_SEPARABLE)
+                added = [row_lineage.limited(one) for one in added]
             removed = [_removed(manifests, snapshot) for snapshot in between]
             return ScanPlan(
                 to_snapshot,
@@ -180,12 +188,6 @@ def _files(table: Table, snapshot: Snapshot, sources: list[RowOrigin]) -> tuple[
 
 def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
     file = source.entry.data_file
-    if file.file_format == FileFormat.PUFFIN:
-        raise DeliveryError(
-            EXPORT_FAILED,
-            f"{file.file_path} is a Puffin file, which cannot have rows.",
-            "Correct the table's metadata.",
-        )
     return DataFile(
         path=file.file_path,
         rows=file.record_count,
@@ -193,7 +195,8 @@ def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
         delete_files=source.deletes,
         partition=file_metadata.partition(file),
         schema_id=file_metadata.schema_id(source.entry),
-        format=cast("RowFormat", file.file_format.value),
+        format=row_format(file.file_format.value),
+        updated=source.updated,
     )
 
 

@@ -48,4 +48,6 @@ def _pieces(file: DataFile, most_bytes: int, most_rows: int, access: FileAccess 
 
 
 def _slice(file: DataFile, first: int, last: int | None, rows: int, size: int) -> FileSlice:
-    return FileSlice(file.path, first, last, rows, size, file.delete_files, file.partition, file.schema_id, file.format)
+    return FileSlice(
+        file.path, first, last, rows, size, file.delete_files, file.partition, file.schema_id, file.format, file.updated
+    )
