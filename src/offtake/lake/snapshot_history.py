@@ -1,14 +1,12 @@
 """A table's history: its snapshots, oldest first."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
-from offtake.lake.locations import local_path
 from offtake.lake.table_names import TableName
 
 
@@ -54,8 +52,8 @@ def _step(snapshot: Snapshot) -> SnapshotStep:
     return SnapshotStep(snapshot.snapshot_id, snapshot.timestamp_ms, rows)
 
 
-def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path, int, int]]:
-    """Path, rows and bytes of the files that the snapshot added, by name; for an expired one, those still in use."""
+def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[str, int, int]]:
+    """Location, rows and bytes of the files that the snapshot added, by name; of an expired one those still in use."""
     loaded = lake.find(table)
     if loaded is None:
         return []
@@ -64,5 +62,5 @@ def files_of(lake: Lake, table: TableName, snapshot_id: int) -> list[tuple[Path,
         files = scan.added_files(loaded, snapshot)
     else:
         files = scan.files_added_by(loaded, current, snapshot_id) if current else []
-    found = ((local_path(file.file_path), file.record_count, file.file_size_in_bytes) for file in files)
-    return sorted(found, key=lambda one: one[0].name)
+    found = ((file.file_path, file.record_count, file.file_size_in_bytes) for file in files)
+    return sorted(found, key=lambda one: one[0].rpartition("/")[2])
