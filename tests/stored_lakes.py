@@ -1,13 +1,24 @@
 """Lakes in object stores, for the suites that run on folders too."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 from pydantic import SecretStr
 
 from offtake.lake.catalog import Lake
+from offtake.lake.storage import objects
 from offtake.lake.storage.access import FileAccess
 from offtake.network.egress import Network
-from tests.servers import S3Server
+from tests.servers import S3Server, amazon
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """moto: unlike `rclone serve s3`, it answers requests for ranges of an object as S3 does."""
+    with amazon() as server:
+        yield S3Server(server.endpoint, server.access_key, server.secret_key, Path())
 
 
 def storage_of(server: S3Server) -> dict[str, str]:
@@ -39,3 +50,8 @@ def open_lake(server: S3Server, catalog_url: str, location: str) -> Lake:
 def setting_of(server: S3Server) -> SecretStr:
     """The value of `OFFTAKE_STORAGE`."""
     return SecretStr(" ".join(f"{name}={value}" for name, value in storage_of(server).items()))
+
+
+def objects_in(access: FileAccess, folder: str) -> list[str]:
+    """The names of the objects below the folder."""
+    return sorted(one.name for one in objects.files_in(access, folder))

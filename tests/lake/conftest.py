@@ -7,15 +7,15 @@ import pytest
 from offtake.lake.catalog import Lake
 from tests import stored_lakes
 from tests.lake.lakes import lake_in
-from tests.servers import S3Server, rclone_s3
+from tests.servers import S3Server
 
 IN_S3_TOO = pytest.mark.lakes("folder", "s3")
 """For modules whose tests run on a lake in S3 as well."""
 
 
 @pytest.fixture(scope="session")
-def s3_of_lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with rclone_s3(tmp_path_factory.mktemp("s3-of-lakes")) as server:
+def s3_of_lakes() -> Iterator[S3Server]:
+    with stored_lakes.s3_server() as server:
         yield server
 
 

@@ -1,5 +1,6 @@
 """A deployment whose lake is in an object store."""
 
+import json
 import os
 import signal
 import socket
@@ -24,12 +25,14 @@ from tests import stored_lakes
 from tests.commands import Command
 from tests.deployment import Deployment, deployment
 from tests.fake_clock import FakeClock
-from tests.servers import S3Server, rclone_s3
+from tests.servers import S3Server
+
+IMPORT = "/data/foundation/import"
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with rclone_s3(tmp_path_factory.mktemp("s3")) as server:
+def s3() -> Iterator[S3Server]:
+    with stored_lakes.s3_server() as server:
         yield server
 
 
@@ -183,3 +186,44 @@ def test_a_store_that_does_not_answer_does_not_hang_the_start(tmp_path: Path, mo
         with pytest.raises(OfftakeError, match="gs://bucket/x did not answer within 1 second"):
             check_storage(settings, network_of(settings))
         assert time.monotonic() - begun < 10
+
+
+@pytest.fixture
+def sending(s3: S3Server, place: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterator[Deployment]:
+    """A deployment whose uploads are in the store as well."""
+    settings = {"warehouse": place, "upload_dir": f"{place}-uploads", "storage": stored_lakes.setting_of(s3)}
+    with deployment(tmp_path / "data", clock, engine, **settings) as opened:
+        yield opened
+
+
+def test_parts_are_sent_in_any_order_and_a_restart_forgets_those_before(sending: Deployment, s3: S3Server) -> None:
+    dataset = sending.import_rows("events", numbered(0))
+    body = {"datasetId": dataset, "inputFormat": {"format": "json"}}
+    batch = sending.http.post(f"{IMPORT}/batches", json=body).json()["id"]
+    path = f"{IMPORT}/batches/{batch}/datasets/{dataset}/files/rows.json"
+    content = "".join(json.dumps(row) + "\n" for row in numbered(1, 2, 3)).encode()
+    half = len(content) // 2
+
+    def send(first: int, end: int, data: bytes) -> int:
+        headers = {
+            "content-type": "application/octet-stream",
+            "Content-Range": f"bytes {first}-{end - 1}/{len(content)}",
+        }
+        return sending.http.patch(path, content=data[first:end], headers=headers).status_code
+
+    assert sending.http.post(f"{path}?action=INITIALIZE").status_code == 201
+    assert send(half, len(content), b"x" * len(content)) == 200
+    assert sending.http.post(f"{path}?action=INITIALIZE").status_code == 201
+    assert send(half, len(content), content) == 200
+    assert sending.http.post(f"{path}?action=COMPLETE").status_code == 400
+    assert send(0, half + 5, content) == 200
+    assert sending.http.post(f"{path}?action=COMPLETE").status_code == 200
+    shown = sending.http.get(f"{IMPORT}/batches/{batch}/datasets/{dataset}/preview").json()["preview"]["rows"]
+    assert [row["0"] for row in shown] == ["1", "2", "3"]
+    assert sending.http.post(f"{IMPORT}/batches/{batch}?action=COMPLETE").status_code == 200
+    sending.ingest_due()
+    rows = sending.http.get(f"/data/foundation/export/datasets/{dataset}/preview").json()["data"]
+    assert sorted(row["id"] for row in rows) == [0, 1, 2, 3]
+    bucket = sending.backend.settings.uploads_location.split("/")[2]
+    listed = s3.client().list_objects_v2(Bucket=bucket, Prefix="own-uploads/")
+    assert listed.get("Contents", []) == []

@@ -26,7 +26,7 @@ from offtake.failpoints import failpoint
 from offtake.lake import table_files
 from offtake.lake.catalog import CATALOG_TABLES
 from offtake.lake.locations import is_local, local_path
-from offtake.lake.upload_folder import sync_file, sync_folder
+from offtake.lake.upload_folder import FolderUploads, sync_file, sync_folder
 from offtake.settings import Settings
 from offtake.store import backup as copies
 from offtake.store import batches
@@ -129,6 +129,8 @@ def _add_keys(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
 
 
 def _add_sent(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
+    if not isinstance(backend.uploads, FolderUploads):
+        return  # they stay in their object store, as the tables' files do there
     for sent in copies.sent_files(store, batches.OPEN):
         path = backend.uploads.path(sent.batch_id, sent.name)
         try:

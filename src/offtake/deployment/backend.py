@@ -17,7 +17,7 @@ from offtake.contract.caller import Caller
 from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
-from offtake.deployment.storage_settings import warehouse_access
+from offtake.deployment.storage_settings import uploads_access, warehouse_access
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import OfftakeError
@@ -28,7 +28,9 @@ from offtake.lake.catalog import Lake
 from offtake.lake.locations import is_local, local_path
 from offtake.lake.parsers import Parsers
 from offtake.lake.registered import RegisteredTables
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.upload_folder import FolderUploads
+from offtake.lake.upload_store import StoreUploads
+from offtake.lake.uploads import Uploads
 from offtake.landing_zone import keys
 from offtake.landing_zone.credentials import CredentialIssuer
 from offtake.network.egress import Network
@@ -83,8 +85,9 @@ class Backend:
 
     @property
     def uploads(self) -> Uploads:
-        """The folder of uploaded files of batches."""
-        return Uploads(self.settings.uploads_root)
+        """The uploaded files of batches."""
+        access = uploads_access(self.settings, self.network)
+        return FolderUploads(self.settings.uploads_root) if access is None else StoreUploads(access)
 
     def sandbox_location(self, caller: Caller) -> SandboxLocation:
         """The context in which destinations are opened for the caller's sandbox."""
@@ -120,6 +123,7 @@ def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settin
     """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
     access = warehouse_access(settings, network_of(settings))
+    uploads_access(settings, network_of(settings))  # refused now, not with the first upload
     issuer = issuer_settings.issuer_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)

@@ -67,7 +67,7 @@ def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
 
 def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     """Continue a reset or deletion of the sandbox, as far as running work allows."""
-    places = PurgeTargets(backend.zones, backend.settings.uploads_root)
+    places = PurgeTargets(backend.zones, backend.uploads)
     now = backend.clock.now_ms()
     yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
 

@@ -143,9 +143,6 @@ class StoreFile(io.RawIOBase):
 
         with translating_errors(self._location):
             size = int(obstore.head(self._store, self._key)["size"])
-            if size <= _TAIL:
-                # A range of all bytes: some stores (rclone) answer it with status 200, which the driver refuses.
-                return size, bytes(obstore.get(self._store, self._key).bytes())
         start = max(0, size - _TAIL)
         return size, self._fetch(start, size - start) if size else b""
 
