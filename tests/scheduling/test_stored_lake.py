@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,22 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
+from offtake.backup.backup import take_backup
+from offtake.backup.restore import restore
 from offtake.catalog import batch_reverts
-from offtake.deployment.backend import network_of
+from offtake.deployment.backend import network_of, open_backend
 from offtake.deployment.storage_settings import check_storage
 from offtake.engines.local import LocalEngine
 from offtake.errors import OfftakeError
 from offtake.failpoints import ENV
 from offtake.lake import table_description
+from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from tests import stored_lakes
 from tests.commands import Command
 from tests.deployment import Deployment, deployment
 from tests.fake_clock import FakeClock
+from tests.local_parsers import LocalParsers
 from tests.servers import S3Server
 
 IMPORT = "/data/foundation/import"
@@ -227,3 +233,52 @@ def test_parts_are_sent_in_any_order_and_a_restart_forgets_those_before(sending:
     bucket = sending.backend.settings.uploads_location.split("/")[2]
     listed = s3.client().list_objects_v2(Bucket=bucket, Prefix="own-uploads/")
     assert listed.get("Contents", []) == []
+
+
+def test_a_backup_holds_locations_and_a_restore_checks_that_their_files_exist(
+    sending: Deployment, tmp_path: Path, clock: FakeClock
+) -> None:
+    dataset = sending.import_rows("events", numbered(1, 2))
+    body = {"datasetId": dataset, "inputFormat": {"format": "json"}}
+    batch = sending.http.post(f"{IMPORT}/batches", json=body).json()["id"]
+    path = f"{IMPORT}/batches/{batch}/datasets/{dataset}/files/rows.json"
+    headers = {"content-type": "application/octet-stream"}
+    assert sending.http.put(path, content=b'{"id": 3}\n', headers=headers).status_code == 201
+    assert sending.http.post(f"{IMPORT}/batches/{batch}?action=COMPLETE").status_code == 200
+    file, before = tmp_path / "backup.tar", sending.backend.settings
+    header = take_backup(sending.backend, file, rows=True)
+    assert (header.rows, header.files, header.warehouse) == (False, 0, before.lake_warehouse)
+    sending.import_rows("events", numbered(4))
+
+    def settings(name: str, **changes: Any) -> Settings:
+        kept = {"warehouse": before.warehouse, "upload_dir": before.upload_dir, "storage": before.storage}
+        return Settings(data_dir=tmp_path / name, **(kept | changes))
+
+    with pytest.raises(OfftakeError, match=r"are still in s3://.*Set OFFTAKE_WAREHOUSE to s3://"):
+        restore(settings("folder", warehouse=None), clock, file)
+    with pytest.raises(OfftakeError, match=r"uploads are in s3://.*set OFFTAKE_UPLOAD_DIR to it"):
+        restore(settings("uploads", upload_dir=None), clock, file)
+    restore(settings("again"), clock, file)
+    with closing(open_backend(settings("again"), clock, LocalParsers.of)) as backend:
+        assert ingestor_of(backend, "test").ingest_next(threading.Event())
+        (namespace,) = backend.lake.warehouse.folders_in(before.lake_warehouse)
+        (table,) = backend.lake.tables_in(namespace)
+        rows = table_description.preview(backend.lake, table, 10).to_pylist()
+    assert sorted(row["id"] for row in rows) == [1, 2, 3]
+    warehouse = sending.backend.lake.warehouse
+    data = next(one for one in warehouse.files_in(warehouse.location) if one.name.endswith(".parquet"))
+    gone = [one.location for one in warehouse.files_in(warehouse.location) if one.name.endswith(".parquet")]
+    warehouse.remove(gone)
+    with pytest.raises(OfftakeError, match=rf"lacks a file that it refers to: s3://.*{data.name[:8]}"):
+        restore(settings("late"), clock, file)
+
+
+def test_a_backup_with_rows_is_not_restored_into_a_store(
+    s3: S3Server, place: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
+) -> None:
+    with deployment(tmp_path / "data", clock, engine) as local:
+        local.import_rows("events", numbered(1))
+        take_backup(local.backend, tmp_path / "backup.tar", rows=True)
+    settings = Settings(data_dir=tmp_path / "new", warehouse=place, storage=stored_lakes.setting_of(s3))
+    with pytest.raises(OfftakeError, match="can be restored into a folder only, but the warehouse is s3://"):
+        restore(settings, clock, tmp_path / "backup.tar")

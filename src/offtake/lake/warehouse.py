@@ -79,8 +79,9 @@ class Warehouse(Protocol):
 
 
 def open_warehouse(location: str, access: FileAccess | None = None) -> Warehouse:
-    """The warehouse at the location; with `access`, in a store. Raises `LocationError` for an unsupported scheme."""
-    locations.split(location)
+    """The warehouse at the location; with `access`, in a store. Raises `LocationError` for other combinations."""
+    if locations.is_local(location) != (access is None):
+        raise LocationError(f"The warehouse {location} and the way it is opened do not match.")
     location = location.rstrip("/")
     return _FolderWarehouse(location) if access is None else _StoreWarehouse(location, access)
 
