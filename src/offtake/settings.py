@@ -332,12 +332,37 @@ class Settings(BaseSettings):
         description="Place of files that were uploaded for batches, in the forms of `warehouse`; servers that share a "
         "database must share it. Default: a folder of the data directory.",
     )
+    snapshot_days: int | None = Field(
+        default=30,
+        ge=1,
+        description="Days for which earlier states of datasets stay, for backfills by date and for restoring backups "
+        "of a warehouse in an object store. Snapshots that a flow or a run still needs stay longer. Empty: for ever.",
+    )
+    snapshot_count: int = Field(
+        default=2000,
+        ge=10,
+        description="Largest number of earlier states of a dataset within `snapshot_days`, apart from those that a "
+        "flow or a run still needs.",
+    )
+    compaction_days: int | None = Field(
+        default=7,
+        ge=0,
+        description="Days after which small data files of a dataset are merged. A batch whose rows were merged can no "
+        "longer be reverted or replaced. Empty: never.",
+    )
     error_type_prefix: str = Field(
         default="https://ns.adobe.com/aep/errors/",
         description="Prefix of FLOW-<code>-<status> in the `type` of an error.",
     )
 
-    @field_validator("default_schedule_months", "part_max_attempts", "run_max_retries", mode="before")
+    @field_validator(
+        "default_schedule_months",
+        "part_max_attempts",
+        "run_max_retries",
+        "snapshot_days",
+        "compaction_days",
+        mode="before",
+    )
     @classmethod
     def _empty_means_none(cls, value: object) -> object:
         return None if value == "" else value

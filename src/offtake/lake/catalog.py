@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL, FileIO
 from pyiceberg.table import Table
 from pyiceberg.typedef import EMPTY_DICT, Properties
-from sqlalchemy import event, make_url
+from sqlalchemy import event, make_url, select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from offtake.errors import OfftakeError, disk_error
@@ -91,6 +91,18 @@ class Lake:
         with contextlib.suppress(NoSuchNamespaceError):
             return (namespace, table.removeprefix(f"{namespace}.")) in self.catalog.list_tables(namespace)
         return False
+
+    def metadata_location(self, table: TableName) -> str | None:
+        """The location of an own table's metadata, which changes with each commit; None without a table."""
+        namespace = table.split(".")[0]
+        query = select(IcebergTables.metadata_location).where(
+            IcebergTables.catalog_name == _CATALOG,
+            IcebergTables.table_namespace == namespace,
+            IcebergTables.table_name == table.removeprefix(f"{namespace}."),
+        )
+        with self.catalog.engine.connect() as connection:
+            found: str | None = connection.scalar(query)
+        return found
 
     def location(self, table: TableName) -> str:
         """The location of the folder of a new table with that name."""
