@@ -11,7 +11,7 @@ from offtake.failpoints import failpoint
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.store.database import Database
 from offtake.store.tables import Dataset
 

@@ -56,6 +56,10 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             ),
             "list": Command("datasets:list_", "List datasets."),
             "show": Command("datasets:show_", "Show a dataset's schema, size and snapshots."),
+            "maintain": Command(
+                "upkeep:maintain",
+                "Merge small files, and remove old snapshots and files that nothing refers to, as servers do each day.",
+            ),
             "preview": Command("datasets:preview", "Print the first rows of a dataset, one JSON object per line."),
             "create": Command(
                 "datasets:create",

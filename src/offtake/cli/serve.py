@@ -23,7 +23,8 @@ from offtake.cli import output
 from offtake.cli.options import DataDir, settings_at
 from offtake.clock import Clock
 from offtake.contract.caller import VIEW_DESTINATIONS
-from offtake.deployment.backend import Backend, key_file, open_backend, sole_server
+from offtake.deployment.backend import Backend, key_file, network_of, open_backend, sole_server
+from offtake.deployment.storage_settings import check_storage
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
 from offtake.scheduling.background import ProcessRoles, background_services
@@ -56,6 +57,7 @@ def serve(
         remote = not _is_loopback(host) or bool(settings.trusted_proxies)
         settings = settings.model_copy(update={"multi_user": remote})
     process_roles = ProcessRoles(works=not no_worker)
+    check_storage(settings, network_of(settings))
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         admin_file = settings.data_dir / ADMIN_FILE
@@ -93,6 +95,7 @@ def worker(data_dir: DataDir = None) -> None:
             f"{settings.data_dir} has no vault key. "
             "Set --data-dir to the server's data directory, or OFFTAKE_VAULT_KEY to the server's key."
         )
+    check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
     clients.create_organisation(backend.database, backend.clock)
     stop = threading.Event()

@@ -17,6 +17,7 @@ from offtake.contract.caller import Caller
 from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
+from offtake.deployment.storage_settings import uploads_access, warehouse_access
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.engines.parser_pool import Limits, ParserPool
 from offtake.errors import OfftakeError
@@ -27,7 +28,9 @@ from offtake.lake.catalog import Lake
 from offtake.lake.locations import is_local, local_path
 from offtake.lake.parsers import Parsers
 from offtake.lake.registered import RegisteredTables
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.upload_folder import FolderUploads
+from offtake.lake.upload_store import StoreUploads
+from offtake.lake.uploads import Uploads
 from offtake.landing_zone import keys
 from offtake.landing_zone.credentials import CredentialIssuer
 from offtake.network.egress import Network
@@ -82,8 +85,9 @@ class Backend:
 
     @property
     def uploads(self) -> Uploads:
-        """The folder of uploaded files of batches."""
-        return Uploads(self.settings.uploads_root)
+        """The uploaded files of batches."""
+        access = uploads_access(self.settings, self.network)
+        return FolderUploads(self.settings.uploads_root) if access is None else StoreUploads(access)
 
     @property
     def closed_folders(self) -> tuple[str, ...]:
@@ -106,7 +110,8 @@ class Backend:
 def parser_pool(settings: Settings) -> Parsers:
     """The processes that parse users' files."""
     limits = Limits(settings.import_memory_bytes, settings.import_seconds)
-    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits)
+    access = warehouse_access(settings, network_of(settings))
+    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits, access)
 
 
 def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
@@ -122,6 +127,8 @@ def open_backend(settings: Settings, clock: Clock, parsers_of: Callable[[Setting
 def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settings], Parsers] = parser_pool) -> Backend:
     """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
+    access = warehouse_access(settings, network_of(settings))
+    uploads_access(settings, network_of(settings))  # refused now, not with the first upload
     issuer = issuer_settings.issuer_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)
@@ -130,7 +137,7 @@ def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settin
     registered = RegisteredTables(
         partial(lake_catalogs.find_config, database, vault, network_of(settings), _closed(settings))
     )
-    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse, registered)
+    lake = Lake(settings.lake_catalog_url, settings.lake_warehouse, registered, access)
     return Backend(
         settings,
         clock,
@@ -146,11 +153,10 @@ def open_restored(settings: Settings, clock: Clock, parsers_of: Callable[[Settin
 
 
 def _closed(settings: Settings) -> tuple[str, ...]:
-    """The folders of the deployment, which no registered table may name."""
-    own = (settings.data_dir, settings.uploads_root, settings.landing_zone_root)
-    warehouse = settings.lake_warehouse
-    folders = [str(one) for one in own] + ([str(local_path(warehouse))] if is_local(warehouse) else [])
-    return tuple(dict.fromkeys(folders))
+    """The locations of the deployment, which no registered table may name."""
+    own = (str(settings.data_dir), str(settings.landing_zone_root))
+    placed = (settings.lake_warehouse, settings.uploads_location)
+    return tuple(dict.fromkeys((*own, *(str(local_path(one)) if is_local(one) else one for one in placed))))
 
 
 def open_vault(settings: Settings) -> Vault:

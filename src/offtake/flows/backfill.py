@@ -125,6 +125,12 @@ def of_dates(
         if to is None:
             continue
         since = _before(steps, since_ms)
+        if since is None and since_ms is not None and steps[0].follows_expired:
+            raise BackfillRefusedError(
+                f"The history of dataset {dataset_id} before {_utc(steps[0].timestamp_ms)} has been removed "
+                "(OFFTAKE_SNAPSHOT_DAYS), so the rows of that period cannot be told from earlier ones. Choose a later "
+                "start, or export everything until the end of the period."
+            )
         if since == to.snapshot_id:
             continue
         _check(session, lake, dataset_id, Range(since, to.snapshot_id))
@@ -133,6 +139,10 @@ def of_dates(
         raise BackfillRefusedError("No dataset of the flow has a snapshot in that time; nothing was started.")
     start = {} if since_ms is None else {"windowStartTime": since_ms}
     return Backfill(pins, params=start | {"windowEndTime": to_ms})
+
+
+def _utc(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _before(steps: Sequence[SnapshotStep], since_ms: int | None) -> int | None:

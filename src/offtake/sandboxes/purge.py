@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import delete, exists, or_, select, update
@@ -13,7 +12,7 @@ from offtake.destinations.zones import TYPES
 from offtake.failpoints import failpoint
 from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.landing_zone import keys
 from offtake.store import batches, run_states
 from offtake.store.conditions import LIVE_RUN
@@ -44,10 +43,10 @@ _PAGE: Final = 100
 
 @dataclass(frozen=True)
 class PurgeTargets:
-    """Locations of files outside the lake: landing zones, and the folder of batch uploads."""
+    """Locations of files outside the lake: landing zones, and the uploads of batches."""
 
     zones: LandingZones
-    uploads: Path
+    uploads: Uploads
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _remove_batches(database: Database, targets: PurgeTargets, sandbox_id: str) 
         if not ids:
             return
         for batch_id in ids:
-            Uploads(targets.uploads).remove(batch_id)
+            targets.uploads.remove(batch_id)
         with database.writing() as session:
             session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(ids)))
             session.execute(delete(Batch).where(Batch.id.in_(ids)))

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from offtake.documents import Json
 from offtake.store.tables.base import Base, Stamp
-from offtake.store.tables.documents import BatchError
+from offtake.store.tables.documents import BatchError, UploadedObjects
 
 
 class Dataset(Stamp, Base):
@@ -126,7 +126,10 @@ class Batch(Stamp, Base):
 
 
 class BatchFile(Base):
-    """An uploaded file of a batch. In a multi-part upload, `total`: full size; `received`: ranges [first, last]."""
+    """An uploaded file of a batch. In a multi-part upload, `total`: full size; `received`: ranges [first, last].
+
+    `objects`: where uploads are in an object store; None for a file in the upload folder.
+    """
 
     __tablename__ = "batch_files"
 
@@ -137,6 +140,7 @@ class BatchFile(Base):
     total: Mapped[int | None]
     received: Mapped[list[list[int]]]
     updated_at: Mapped[int]
+    objects: Mapped[UploadedObjects | None] = mapped_column(default=None)
 
 
 class LandingZoneKey(Base):
