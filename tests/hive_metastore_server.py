@@ -76,6 +76,7 @@ def hive_metastore(tables: SqlCatalog) -> Iterator[Metastore]:
 
     found = Metastore(tables)
     processor = Processor(found)
+    serving: list[threading.Thread] = []
 
     def serve(connection: socket.socket) -> None:
         handle = TSocket()
@@ -93,9 +94,12 @@ def hive_metastore(tables: SqlCatalog) -> Iterator[Metastore]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+            serving.append(threading.Thread(target=serve, args=(connection,), daemon=True))
+            serving[-1].start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found.uri = f"thrift://127.0.0.1:{listener.getsockname()[1]}"
         threading.Thread(target=accept, daemon=True).start()
         yield found
+    for one in serving:
+        one.join(5)

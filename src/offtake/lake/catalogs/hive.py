@@ -84,7 +84,11 @@ class _Metastore:
         client = Client(TBinaryProtocol(self._call.transport, **limits))
         if self._user:
             name, _, group = self._user.partition(":")
-            client.set_ugi(name, [group] if group else [])
+            try:
+                client.set_ugi(name, [group] if group else [])
+            except BaseException:
+                self._call.transport.close()
+                raise
         return client
 
     def __exit__(self, *_: object) -> None:
