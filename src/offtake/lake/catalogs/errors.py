@@ -69,6 +69,20 @@ def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
 def _of_client(what: str, error: Exception) -> DeliveryError | None:
     """An error of a client whose package is slow to import: a deployment without such catalogs does without."""
     package = type(error).__module__.partition(".")[0]
+    of_clients = {"requests": _of_requests, "botocore": _of_amazon, "thrift": _of_hive, "hive_metastore": _of_hive}
+    if package in of_clients:
+        return of_clients[package](what, error)
+    if isinstance(error, TimeoutError):
+        return _away(what, "no answer in time")
+    return metadata_errors.unreadable(table, error)
+    for kinds, code, message, remedy in _EXPLAINED:
+        if isinstance(error, kinds):
+            words = {"what": what, "name": name, "table": table, "why": shortened(error)}
+            return DeliveryError(code, message.format_map(words), remedy)
+    if isinstance(error, LocationError):
+        return DeliveryError(EXPORT_FAILED, str(error), "")
+    # Their packages are slow to import, and a deployment without such catalogs does without.
+    package = type(error).__module__.partition(".")[0]
     if package == "requests":
         return _of_requests(what, error)
     if package == "botocore":
