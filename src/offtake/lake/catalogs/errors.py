@@ -72,23 +72,6 @@ def _of_client(what: str, error: Exception) -> DeliveryError | None:
     of_clients = {"requests": _of_requests, "botocore": _of_amazon, "thrift": _of_hive, "hive_metastore": _of_hive}
     if package in of_clients:
         return of_clients[package](what, error)
-    if isinstance(error, TimeoutError):
-        return _away(what, "no answer in time")
-    return metadata_errors.unreadable(table, error)
-    for kinds, code, message, remedy in _EXPLAINED:
-        if isinstance(error, kinds):
-            words = {"what": what, "name": name, "table": table, "why": shortened(error)}
-            return DeliveryError(code, message.format_map(words), remedy)
-    if isinstance(error, LocationError):
-        return DeliveryError(EXPORT_FAILED, str(error), "")
-    # Their packages are slow to import, and a deployment without such catalogs does without.
-    package = type(error).__module__.partition(".")[0]
-    if package == "requests":
-        return _of_requests(what, error)
-    if package == "botocore":
-        return _of_amazon(what, error)
-    if package in ("thrift", "hive_metastore"):
-        return _of_hive(what, error)
     return _away(what, "no answer in time") if isinstance(error, TimeoutError) else None
 
 
