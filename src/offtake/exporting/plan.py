@@ -130,7 +130,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
     if not kept.fits(dataset) or earlier.to_snapshot is None:
         return False
     to = earlier.to_snapshot
-    end = to if repeats(dataset, earlier) else table.current_snapshot
+    end = to if repeats(dataset, earlier) else table.snapshot_of(dataset.ref)
     added = scan.ScanPlan(to, "incremental", ())
     if end is not None and end != to:
         added = table.increment(to, end)
@@ -199,7 +199,7 @@ def _check_types(target: DeliveryTarget, schema: parts.TableSchema) -> None:
 def _snapshot(table: TableScan, dataset: DatasetExport) -> int | None:
     if dataset.pin is not None:
         return dataset.pin.to_snapshot
-    current = table.current_snapshot if dataset.has_table else None
+    current = table.snapshot_of(dataset.ref) if dataset.has_table else None
     if current is None and dataset.position is not None and table.access is not None:
         current_state.check_not_outdated(table.table, dataset.position)
     return current

@@ -17,8 +17,8 @@ from pyiceberg.manifest import DataFileContent, ManifestContent, ManifestEntrySt
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
-from offtake.errors import SNAPSHOT_EXPIRED, DeliveryError
-from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_schemas
+from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
+from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_refs, table_schemas
 from offtake.lake.catalog import Lake
 from offtake.lake.delete_files import DeleteFile, RowFormat
 from offtake.lake.file_metadata import FileMetadata
@@ -83,6 +83,23 @@ class TableScan:
     def current_snapshot(self) -> int | None:
         """The id of the current snapshot of the table's main branch, or None."""
         snapshot = current_state.current_snapshot(self.table)
+        return None if snapshot is None else snapshot.snapshot_id
+
+    def snapshot_of(self, ref: str | None) -> int | None:
+        """The id of the snapshot of a branch or tag; of main, and None for an empty table, when it is None.
+
+        Raises `DeliveryError` when the table has no such branch or tag.
+        """
+        if ref is None or ref == table_refs.MAIN:
+            return self.current_snapshot
+        try:
+            snapshot = table_refs.ref_snapshot(self.table, ref)
+        except table_refs.UnknownRefError as error:
+            raise DeliveryError(
+                EXPORT_FAILED,
+                f"{self.name}: {error}.",
+                "Create the branch or tag again, or let the flow use a source connection with another one.",
+            ) from None
         return None if snapshot is None else snapshot.snapshot_id
 
     @property

@@ -8,6 +8,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
+from offtake.lake.table_refs import UnknownRefError, ref_snapshot
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,20 @@ class SnapshotStep:
     follows_expired: bool = False
 
 
-def ancestry(lake: Lake, table: TableName, upto: int | None = None) -> list[SnapshotStep] | None:
-    """`upto` (default: the current snapshot) and its ancestors, oldest first, without expired ones.
+def ancestry(
+    lake: Lake, table: TableName, upto: int | None = None, ref: str | None = None
+) -> list[SnapshotStep] | None:
+    """`upto` (default: the snapshot of the branch or tag `ref`) and its ancestors, oldest first, without expired ones.
 
-    None when the table does not exist, or has no snapshot `upto`.
+    None when the table does not exist, or has no snapshot `upto`, or no such branch or tag.
     """
     loaded = lake.find(table)
     if loaded is None:
         return None
-    last = loaded.current_snapshot() if upto is None else loaded.snapshot_by_id(upto)
+    try:
+        last = ref_snapshot(loaded, ref) if upto is None else loaded.snapshot_by_id(upto)
+    except UnknownRefError:
+        return None
     if last is None:
         return [] if upto is None else None
     found = lineage(loaded, last)
