@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # With compiled modules, a process of a test starts in two thirds of the time.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-rest lint bench soak fuzz audit docs lock release-check screenshots clean
+.PHONY: demo test test-all test-rest interop interop-all lint bench soak fuzz audit docs lock release-check screenshots clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -23,6 +23,13 @@ PART ?= 0/1
 test-rest: $(VENV)/.dev ## what test-all adds to test, or part K of N of it: PART=K/N
 	sh tests/install-servers.sh
 	$(PYTEST) --rest --part $(PART)
+
+interop: $(VENV)/.dev .interop/rest-server/.done ## tables of Iceberg's REST reference server, which Maven fetches
+	$(PYTEST) -n 2 tests/interop/check_*.py
+
+interop-all: interop .interop/spark/.done .interop/duckdb/.done ## write tests/interop/archives again, with Spark and DuckDB
+	$(BIN)/python -m tests.interop.spark.archive .interop/spark/bin/python .interop/spark/jars
+	$(BIN)/python -m tests.interop.duckdb.archive .interop/duckdb/bin/python
 
 lint: $(VENV)/.dev ## style, types, layers, language
 	$(BIN)/ruff check .
@@ -61,7 +68,7 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 		--all-extras pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
-	for pins in bench/peers/*.in bench/performance/*.in requirements/audit.in; do \
+	for pins in bench/peers/*.in bench/performance/*.in tests/interop/*/*.in requirements/audit.in; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
 	done
@@ -70,7 +77,7 @@ release-check: $(VENV)/.dev ## build this version, and try its wheel in a clean 
 	PYTHON="$(PYTHON)" sh tests/release-check.sh
 
 clean:
-	rm -rf $(VENV) .audit dist offtake-demo
+	rm -rf $(VENV) .audit .interop dist offtake-demo
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -85,4 +92,26 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 .audit/.done: requirements/audit.txt
 	test -x .audit/bin/python || $(PYTHON) -m venv .audit
 	.audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	touch $@
+
+# Libraries for Java: Maven fetches what pom.xml pins, and their hashes are compared with SHA256SUMS.
+JARS := org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies
+
+.interop/rest-server/.done: tests/interop/rest_server/pom.xml tests/interop/rest_server/SHA256SUMS
+	sh tests/install-servers.sh java
+	mvn -q -B -f $< $(JARS) -DoutputDirectory=$(CURDIR)/.interop/rest-server
+	cd .interop/rest-server && sha256sum --check --quiet --strict $(CURDIR)/tests/interop/rest_server/SHA256SUMS
+	touch $@
+
+.interop/spark/.done: tests/interop/spark/spark.txt tests/interop/spark/pom.xml tests/interop/spark/SHA256SUMS
+	sh tests/install-servers.sh java
+	test -x .interop/spark/bin/python || $(PYTHON) -m venv .interop/spark
+	.interop/spark/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	mvn -q -B -f tests/interop/spark/pom.xml $(JARS) -DoutputDirectory=$(CURDIR)/.interop/spark/jars
+	cd .interop/spark/jars && sha256sum --check --quiet --strict $(CURDIR)/tests/interop/spark/SHA256SUMS
+	touch $@
+
+.interop/duckdb/.done: tests/interop/duckdb/duckdb.txt
+	test -x .interop/duckdb/bin/python || $(PYTHON) -m venv .interop/duckdb
+	.interop/duckdb/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@

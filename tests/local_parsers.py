@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from offtake.deployment.storage_settings import warehouse_access
 from offtake.lake import ingest
 from offtake.lake.catalog import Lake
 from offtake.lake.ingest import Attempt, Batch, DryRun
@@ -12,6 +13,7 @@ from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.preview import preview
 from offtake.lake.table_names import TableName
+from offtake.network.egress import Network
 from offtake.settings import Settings
 
 
@@ -23,7 +25,8 @@ class LocalParsers:
 
     @staticmethod
     def of(settings: Settings) -> "LocalParsers":
-        return LocalParsers(Lake(settings.lake_catalog_url, settings.lake_warehouse))
+        access = warehouse_access(settings, Network())
+        return LocalParsers(Lake(settings.lake_catalog_url, settings.lake_warehouse, access=access))
 
     def ingest(
         self,

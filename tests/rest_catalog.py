@@ -19,8 +19,9 @@ CLIENT = ("reader", "reader-secret-MARKED")
 class RestCatalogServer:
     """The server. `config`: of `GET /v1/config`; `table_config`: what it says about each table; `seen`: requests.
 
-    `lent`: storage credentials of each table. `tokens`: those that it has issued and accepts. `answer`: for every
-    table, instead of the true one. `fails`: the status of every answer.
+    `lent`: storage credentials of each table. `views`: names of views. `endless`: each list names a next page.
+    `tokens`: those that it has issued and accepts. `answer`: for every table, instead of the true one. `fails`: the
+    status of every answer.
     """
 
     tables: SqlCatalog
@@ -32,13 +33,15 @@ class RestCatalogServer:
     seen: list[str] = field(default_factory=list)
     fails: int | None = None
     answer: dict[str, Any] | None = None
+    views: list[tuple[str, ...]] = field(default_factory=list)
+    endless: bool = False
 
     def document(self, identifier: tuple[str, ...]) -> dict[str, Any]:
         """The answer for a table."""
         table = self.tables.load_table(identifier)
         return {
             "metadata-location": table.metadata_location,
-            "metadata": json.loads(table.metadata.model_dump_json()),
+            "metadata": json.loads(table.io.new_input(table.metadata_location).open().read()),
             "config": self.table_config,
             "storage-credentials": self.lent,
         }
@@ -81,10 +84,13 @@ def _app(server: RestCatalogServer) -> FastAPI:  # noqa: C901 - one function an 
 
     @app.get("/v1/namespaces")
     def namespaces() -> Any:
-        return {"namespaces": server.tables.list_namespaces()}
+        more = {"next-page-token": "more"} if server.endless else {}
+        return {"namespaces": server.tables.list_namespaces(), **more}
 
     @app.get("/v1/namespaces/{namespace}/tables")
     def tables(namespace: str) -> Any:
+        if not server.tables.namespace_exists(namespace):
+            return _error(404, "no such namespace")
         found = server.tables.list_tables(namespace)
         return {"identifiers": [{"namespace": one[:-1], "name": one[-1]} for one in found]}
 
@@ -94,6 +100,10 @@ def _app(server: RestCatalogServer) -> FastAPI:  # noqa: C901 - one function an 
             return server.answer or server.document((namespace, table))
         except NoSuchTableError:
             return _error(404, "no such table")
+
+    @app.head("/v1/namespaces/{namespace}/views/{view}")
+    def view(namespace: str, view: str) -> Any:
+        return Response(status_code=204 if (namespace, view) in server.views else 404)
 
     return app
 

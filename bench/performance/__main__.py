@@ -4,20 +4,37 @@
                                 [--small OFFTAKE_NAME=VALUE] [--report]
 
 Parts: json-gzip, json-gzip-small, parquet-gzip, parquet-none, levels, members, copy, increment, planning, memory,
-growth, start, flames. What a part measured is kept in `.bench/results`; the page is made of the latest of each. Data
-(3 GB) and the peers' environments (2 GB) are made at the first run, and kept in `.bench`.
+growth, start, lake-export, lake-planning, flames. What a part measured is kept in `.bench/results`; the page is made of
+the latest of each. Data (3 GB) and the peers' environments (2 GB) are made at the first run, and kept in `.bench`.
 """
 
 import argparse
+from collections.abc import Callable
 from typing import Final
 
 from bench.performance import copying, data, exports, flames, levels, members, metadata, peers, report, shapes, start
 from bench.performance.data import MILLION
+from bench.performance.lakes import exports as lake_exports
+from bench.performance.lakes import metadata as lake_metadata
 from bench.performance.places import alone
 
 COMPARED: Final = ("json-gzip", "json-gzip-small", "parquet-gzip", "parquet-none")
-PARTS: Final = (*COMPARED, "levels", "members", "copy", "increment", "planning", "memory", "growth", "start", "flames")
+PARTS: Final = (
+    *COMPARED,
+    "levels",
+    "members",
+    "copy",
+    "increment",
+    "planning",
+    "memory",
+    "growth",
+    "start",
+    "lake-export",
+    "lake-planning",
+    "flames",
+)
 _LARGEST_COPY: Final = 10 * MILLION
+_LARGEST_LAKE: Final = 5 * MILLION
 _INCREMENTS: Final = 30
 _SMALL: Final = "OFFTAKE_JSON_GZIP_LEVEL=5"
 
@@ -56,24 +73,22 @@ def _asked() -> argparse.Namespace:
 def _measure(part: str, asked: argparse.Namespace) -> None:
     if part in COMPARED:
         _compare(part, asked)
-    elif part == "levels":
-        levels.measure(min(asked.rows), asked.rounds)
-    elif part == "members":
-        members.measure(min(asked.rows), asked.rounds)
-    elif part == "copy":
-        copying.measure(min(max(asked.rows), _LARGEST_COPY), asked.rounds)
-    elif part == "increment":
-        metadata.increment(_INCREMENTS)
-    elif part == "planning":
-        metadata.planning(asked.rounds)
-    elif part == "memory":
-        shapes.memory(asked.rows)
-    elif part == "growth":
-        shapes.growth(asked.rows, asked.rounds)
-    elif part == "flames":
-        flames.draw(data.events(min(asked.rows)).files[0])
-    else:
-        start.measure(asked.rounds)
+        return
+    least, most, rounds = min(asked.rows), max(asked.rows), asked.rounds
+    measures: dict[str, Callable[[], None]] = {
+        "levels": lambda: levels.measure(least, rounds),
+        "members": lambda: members.measure(least, rounds),
+        "copy": lambda: copying.measure(min(most, _LARGEST_COPY), rounds),
+        "increment": lambda: metadata.increment(_INCREMENTS),
+        "planning": lambda: metadata.planning(rounds),
+        "memory": lambda: shapes.memory(asked.rows),
+        "growth": lambda: shapes.growth(asked.rows, rounds),
+        "start": lambda: start.measure(rounds),
+        "lake-export": lambda: lake_exports.measure(min(most, _LARGEST_LAKE), rounds),
+        "lake-planning": lambda: lake_metadata.measure(rounds),
+        "flames": lambda: flames.draw(data.events(least).files[0]),
+    }
+    measures[part]()
 
 
 def _compare(part: str, asked: argparse.Namespace) -> None:

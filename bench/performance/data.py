@@ -125,14 +125,15 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
-def _events(first: int, rows: int) -> Iterator[pa.RecordBatch]:
+def some_events(first: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """The events from number `first` on."""
     return customer_events(rows, seed=1, first_row=first, start_ms=_START_MS)
 
 
 def _bring_in(folder: Path, rows: int) -> None:
     with deployment(folder) as (backend, caller):
         for first in range(0, rows, MILLION):
-            some = _events(first, min(MILLION, rows - first))
+            some = some_events(first, min(MILLION, rows - first))
             ingest.append(backend.lake, TABLE, some, SAMPLE_SCHEMA, f"batch-{first // MILLION:05d}")
         _name(backend, caller, rows)
 
@@ -144,7 +145,7 @@ def _add_uncompressed(folder: Path, rows: int) -> None:
         for first in range(0, rows, each):
             files.append(_data(folder) / f"plain-{first // each:05d}.parquet")
             with pq.ParquetWriter(files[-1], SAMPLE_SCHEMA, **_BULKY) as writer:
-                batches = _events(first, min(each, rows - first))
+                batches = some_events(first, min(each, rows - first))
                 writer.write_table(pa.Table.from_batches(batches), row_group_size=_GROUP_ROWS)
         _add(backend.lake, [files])
         _name(backend, caller, rows)
@@ -154,7 +155,7 @@ def _add_one_group(folder: Path, rows: int) -> None:
     # A row group is written from a whole table: its rows lie on the disk meanwhile, and need no memory.
     spill = folder / "rows.arrow"
     with pa.OSFile(str(spill), "wb") as sink, pa.ipc.new_file(sink, SAMPLE_SCHEMA) as rows_out:
-        for batch in _events(0, rows):
+        for batch in some_events(0, rows):
             rows_out.write_batch(batch)
     file = _data(folder) / "one-group.parquet"
     with pa.memory_map(str(spill)) as mapped, pa.ipc.open_file(mapped) as rows_in:
@@ -170,7 +171,7 @@ def _rows_of(size: int) -> int:
     some = MILLION // 5
     sample = DATA / "sample.parquet"
     sample.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_batches(_events(0, some)), sample, row_group_size=some, **_BULKY)
+    pq.write_table(pa.Table.from_batches(some_events(0, some)), sample, row_group_size=some, **_BULKY)
     rows = some * size // sample.stat().st_size
     sample.unlink()
     return rows
@@ -180,7 +181,7 @@ def _add_tiny(folder: Path, rows: int) -> None:
     with deployment(folder) as (backend, caller):
         data = _data(folder)
         first = data / "tiny-00000.parquet"
-        pq.write_table(pa.Table.from_batches(_events(0, _TINY_ROWS)), first, compression="zstd")
+        pq.write_table(pa.Table.from_batches(some_events(0, _TINY_ROWS)), first, compression="zstd")
         files = [data / f"tiny-{number:05d}.parquet" for number in range(rows // _TINY_ROWS)]
         for file in files[1:]:
             os.link(first, file)

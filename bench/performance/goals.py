@@ -19,6 +19,8 @@ _WITHIN_MEMORY: Final = 0.05
 _SMALL_LEVEL: Final = 5
 """That of `json-gzip-small`."""
 CURVES: Final = ("json-gzip", "parquet-gzip")
+LAKE_PLACES: Final = ("disk", "S3", "S3, 20 ms")
+LAKE_PLANS: Final = {"increment, 30 snapshots": 0.5, "increment, 3000 snapshots": 0.5, "full, 10000 files": 1.5}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class _Bound:
 def lines() -> list[Line]:
     """Every goal."""
     json = [*_json(), *_small(), *_members(), *_curve()]
-    return [*json, *_parquet(), *_copy(), *_metadata(), *_memory(), *_growth(), *_start()]
+    return [*json, *_parquet(), *_copy(), *_metadata(), *_memory(), *_growth(), *_start(), *_lakes(), *_lake_plans()]
 
 
 def _json() -> list[Line]:
@@ -319,3 +321,40 @@ def _rows(sample: Json) -> int:
 def millions(rows: int) -> str:
     """`5 M`."""
     return f"{rows / 1e6:g} M"
+
+
+def _lakes() -> list[Line]:
+    made = []
+    for case, name, limits in (("json", "`.json.gz`", (1.1, 1.2)), ("parquet", "`.gz.parquet`", (1.4, 1.6))):
+        found = results.latest(f"lake-export-{case}")
+        for place, limit in zip(LAKE_PLACES[1:], limits, strict=True):
+            figure = _lowest(found[-1]["samples"], place, LAKE_PLACES[0]) if found else None
+            work = f"Table in an object store ({place}) → {name}"
+            made.append(_at_most(work, f"≤ {limit:g} times the same from disk", figure, limit))
+    return made
+
+
+def _lake_plans() -> list[Line]:
+    found = results.latest("lake-planning")
+    samples: list[Json] = found[-1]["samples"] if found else []
+    made = []
+    for case, limit in LAKE_PLANS.items():
+        of_case = [one for one in samples if one["tool"] == case]
+        work = f"Planning a table of a REST catalog: {case}"
+        figure = min((one["wall"] for one in of_case), default=None)
+        made.append(_at_most(work, f"≤ {limit:g} s", figure, limit))
+        if case.startswith("full"):
+            peak = max((one["peak"] / 1e6 for one in of_case), default=None)
+            made.append(_at_most(work, "≤ 200 MB", peak, 200))
+    return made
+
+
+def _lowest(samples: Sequence[Json], tool: str, other: str) -> float | None:
+    """The shortest time of a tool divided by the other's: what else the machine did lengthened the other rounds."""
+    times = [[one["wall"] for one in samples if one["tool"] == name] for name in (tool, other)]
+    return min(times[0]) / min(times[1]) if all(times) else None
+
+
+def _at_most(work: str, goal: str, figure: float | None, limit: float) -> Line:
+    text = "—" if figure is None else f"{figure:.0f}" if figure >= 100 else f"{figure:.2f}"
+    return Line(work, goal, text, None if figure is None else figure <= limit)

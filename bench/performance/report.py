@@ -57,6 +57,8 @@ def _render_figures() -> str:
             *_render_levels(),
             *_render_members(),
             *_render_copies(),
+            *_render_lakes(),
+            *_render_lake_plans(),
             "",
         ]
     )
@@ -248,3 +250,51 @@ def _plot() -> None:
     subprocess.run(
         [python, "-P", script, _PLOT], input=json.dumps({"compared": drawn, "levels": curves}), text=True, check=True
     )
+
+
+def _render_lakes() -> list[str]:
+    made = []
+    for case, title in (("json", "gzipped NDJSON"), ("parquet", "Parquet, gzip")):
+        for one in results.latest(f"lake-export-{case}")[-1:]:
+            samples = one["samples"]
+            tools = sorted({each["tool"] for each in samples})
+            rows = [
+                (
+                    tool,
+                    f"{min(each['wall'] for each in samples if each['tool'] == tool):.2f}",
+                    _format_figure(samples, tool, "wall"),
+                    _format_figure(samples, tool, "cpu"),
+                )
+                for tool in tools
+            ]
+            made += [
+                f"### Table in an object store to {title}, {millions(one['rows'])} rows",
+                _table(("Files", "shortest s", "s", "CPU s"), rows),
+                _describe_load(samples),
+            ]
+    return made
+
+
+def _render_lake_plans() -> list[str]:
+    found = results.latest("lake-planning")
+    if not found:
+        return []
+    samples = found[-1]["samples"]
+    rows = [
+        (
+            tool,
+            f"{min(each['wall'] for each in samples if each['tool'] == tool):.3f}",
+            _format_figure(samples, tool, "wall"),
+            _format_figure(samples, tool, "cpu"),
+            f"{min(each['again'] for each in samples if each['tool'] == tool):.3f}",
+            f"{_middle(samples, tool, 'peak') / 1e6:.0f}",
+        )
+        for tool in sorted({each["tool"] for each in samples})
+    ]
+    header = ("Plan", "shortest s", "s", "CPU s", "again, shortest s", "peak MB")
+    return ["### Planning a table of a REST catalog", _table(header, rows), _describe_load(samples)]
+
+
+def _describe_load(samples: Sequence[Json]) -> str:
+    loads = [each["load"] for each in samples]
+    return f"Load average before each run: {min(loads):.1f} to {max(loads):.1f}."

@@ -1,5 +1,6 @@
 """The types of JSON documents: `Json` at the edges, and the documents of packages that do not import each other."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 Json = dict[str, Any]
@@ -23,22 +24,44 @@ Retries = dict[str, list[int]]
 """The failures of a run, by the step that failed: how often, and the time of the first in epoch milliseconds."""
 
 
+class DeleteDocument(TypedDict):
+    """A delete file, as a plan stores it (`lake.delete_files`).
+
+    `format`: of position and equality deletes. `field_ids`: the key columns of equality deletes. `data_file`, `offset`,
+    `size`, `rows`: of a deletion vector.
+    """
+
+    kind: Literal["positions", "vector", "equality"]
+    path: str
+    format: NotRequired[str]
+    field_ids: NotRequired[Sequence[int]]
+    data_file: NotRequired[str]
+    offset: NotRequired[int]
+    size: NotRequired[int]
+    rows: NotRequired[int]
+
+
 class SliceDocument(TypedDict):
     """A slice of a data file, as a plan stores it (`lake.parts.FileSlice`). The pairs are JSON arrays.
 
     `path`: the file's location. `groups`: its first row group, and the one after its last; None for all that follow.
-    `rows`, `bytes`: the slice's size. `deletes`: the locations of its delete files. `partition`: field id and value of
-    each partition field; absent without partition values. `schemaId`: the schema that the file was written with;
-    absent when it is unknown.
+    `rows`, `bytes`: the slice's size. `deletes`: its delete files, as ranges `[first, last)` of `deleteFiles`, which
+    the first slice of the part has for all of them; in plans of earlier versions, the locations of position deletes.
+    `partition`: field id and value of each partition field; absent without partition values. `schemaId`: the schema
+    that the file was written with; absent when it is unknown. `format`: absent for Parquet. `updated`: of an
+    increment by row lineage, the sequence number of rows without one, and the last one before the range.
     """
 
     path: str
     groups: tuple[int, int | None]
     rows: int
     bytes: int
-    deletes: list[str]
+    deletes: Sequence[str | tuple[int, int]]
+    deleteFiles: NotRequired[list[DeleteDocument]]
     partition: NotRequired[list[tuple[int, str | None]]]
     schemaId: NotRequired[int]
+    format: NotRequired[Literal["ORC", "AVRO"]]
+    updated: NotRequired[tuple[int, int]]
 
 
 class TableSchemaDocument(TypedDict):
@@ -46,9 +69,11 @@ class TableSchemaDocument(TypedDict):
 
     `arrow`: Arrow's serialised form, in Base64. `iceberg`: Iceberg's JSON. `nameMapping`: the table's name mapping, in
     Iceberg's JSON. `olderNames`: by schema id, the name mappings for older files; absent in plans of the first version.
+    `former`: Iceberg's JSON of schemas that have the columns that were dropped since; absent without dropped columns.
     """
 
     arrow: str
     iceberg: str
     nameMapping: str | None
     olderNames: NotRequired[dict[str, str]]
+    former: NotRequired[list[str]]

@@ -108,6 +108,9 @@ VALUES_LEFT_OUT: Final = DeliveryCode(
 FILES_KEPT: Final = DeliveryCode(
     "EXPORT-1201-200", "warning: files of a failed or cancelled run stay delivered", "Nothing: the next run continues."
 )
+DELETES_NOT_COUNTED: Final = DeliveryCode(
+    "EXPORT-1202-200", "warning: the count of deleted rows is without those that equality deletes removed", ""
+)
 DELIVERY_CODES: Final = (
     CREDENTIALS_REFUSED,
     ACCESS_DENIED,
@@ -122,6 +125,7 @@ DELIVERY_CODES: Final = (
     SOURCE_UNAVAILABLE,
     VALUES_LEFT_OUT,
     FILES_KEPT,
+    DELETES_NOT_COUNTED,
 )
 
 

@@ -1,6 +1,8 @@
 """One typed settings object: `OFFTAKE_*` variables, then `offtake.toml`, then defaults that need nothing installed."""
 
+import json
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -18,6 +20,7 @@ from offtake.renamed_settings import PREFIX, RenamedVariables, SettingsFile
 
 HOUR_INTERVALS: Final = frozenset({1, 3, 6, 8, 9, 12, 24})
 """Every 1, 3, 6, 8 or 12 hours is what the vendor's UI offers, 9 what its API tutorial has; 24 is the same as daily."""
+_FILE: Final = re.compile("^file:(?://(?:localhost(?=/))?)?", re.IGNORECASE)
 _CUT_OFF: Final = frozenset("#?\t\r\n")
 
 
@@ -27,6 +30,11 @@ def _sqlite(file: Path) -> str:
 
 def _text(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
+
+
+def _json(value: object) -> object:
+    """A table of `offtake.toml` as the JSON object that an environment variable would have."""
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def _networks(value: object) -> object:
@@ -65,8 +73,15 @@ class Settings(BaseSettings):
     )
     warehouse: str | None = Field(
         default=None,
-        description="Folder of Iceberg data files: a path or a `file:` URI, taken literally. A relative path depends "
-        "on the working directory of each command. Default: a folder of the data directory.",
+        description="Place of the datasets' files: a folder (a path or a `file:` URI, taken literally), or "
+        "`s3://bucket/folder`, `abfss://container@account.dfs.core.windows.net/folder` or `gs://bucket/folder`. A "
+        "relative path depends on the working directory of each command. Default: a folder of the data directory.",
+    )
+    storage: Annotated[SecretStr | None, BeforeValidator(_json)] = Field(
+        default=None,
+        description="Endpoint and credentials of the stores of `warehouse` and `upload_dir`: `name=value` pairs "
+        "separated by spaces, or a JSON object, with names such as `s3.endpoint`, `s3.region`, `s3.access-key-id`, "
+        "`adls.account-key` or `gcs.service-account-key`. Without credentials, the server's own identity is used.",
     )
     landing_zone: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
@@ -153,6 +168,12 @@ class Settings(BaseSettings):
         ge=0,
         description="How long before the flow's next slot a waiting run fails, in seconds; at most half of the time "
         "between two slots.",
+    )
+    catalog_sync_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=10_080,
+        description="Minutes after which a namespace that is kept in step is compared with its catalog again.",
     )
     retry_alert_seconds: float = Field(
         default=900, ge=0, description="Seconds of waiting after which a run is named in the log, once, as a warning."
@@ -312,17 +333,42 @@ class Settings(BaseSettings):
         description="Rate limit: failed sign-ins per minute of one client id from one address. One address with all "
         "ids together may fail six times as often.",
     )
-    upload_dir: Path | None = Field(
+    upload_dir: Annotated[str | None, BeforeValidator(_text)] = Field(
         default=None,
-        description="Folder of files that were uploaded for batches; servers that share a database must share it. "
-        "Default: a folder of the data directory.",
+        description="Place of files that were uploaded for batches, in the forms of `warehouse`; servers that share a "
+        "database must share it. Default: a folder of the data directory.",
+    )
+    snapshot_days: int | None = Field(
+        default=30,
+        ge=1,
+        description="Days for which earlier states of datasets stay, for backfills by date and for restoring backups "
+        "of a warehouse in an object store. Snapshots that a flow or a run still needs stay longer. Empty: for ever.",
+    )
+    snapshot_count: int = Field(
+        default=2000,
+        ge=10,
+        description="Largest number of earlier states of a dataset within `snapshot_days`, apart from those that a "
+        "flow or a run still needs.",
+    )
+    compaction_days: int | None = Field(
+        default=7,
+        ge=0,
+        description="Days after which small data files of a dataset are merged. A batch whose rows were merged can no "
+        "longer be reverted or replaced. Empty: never.",
     )
     error_type_prefix: str = Field(
         default="https://ns.adobe.com/aep/errors/",
         description="Prefix of FLOW-<code>-<status> in the `type` of an error.",
     )
 
-    @field_validator("default_schedule_months", "part_max_attempts", "run_max_retries", mode="before")
+    @field_validator(
+        "default_schedule_months",
+        "part_max_attempts",
+        "run_max_retries",
+        "snapshot_days",
+        "compaction_days",
+        mode="before",
+    )
     @classmethod
     def _empty_means_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -380,6 +426,11 @@ class Settings(BaseSettings):
         return Path(self.landing_zone) if self.landing_zone else self.data_dir / "landing-zone"
 
     @property
+    def uploads_location(self) -> str:
+        """The location with one folder per batch that is being sent."""
+        return self.upload_dir or str(self.data_dir / "uploads")
+
+    @property
     def uploads_root(self) -> Path:
-        """The folder with one folder per batch that is being sent."""
-        return self.upload_dir or self.data_dir / "uploads"
+        """The folder of `uploads_location`, where that is not in an object store."""
+        return Path(_FILE.sub("", self.uploads_location))

@@ -16,6 +16,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from offtake.errors import DeliveryError
 from offtake.lake import reading, scan, slicing
+from offtake.lake.catalogs import lending
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.registered import RegisteredTables
 from offtake.lake.storage import stores
@@ -135,6 +136,13 @@ def test_what_a_catalog_says_about_addresses_code_and_keys_is_not_used(
         server.table_config = {name: value for name, value in hostile.items() if not name.startswith("s3.signer")}
         assert read(tables_of(server, keys)) == 3
         assert seen == []
+
+
+@pytest.mark.parametrize("region", ["x.attacker.example/", "attacker.example#", "eu-west-1.attacker.example"])
+def test_a_region_does_not_become_another_host(region: str) -> None:
+    keys = {"s3.access-key-id": "a", "s3.secret-access-key": "b"}
+    access = lending.access_for(keys, {"s3.region": region, "client.region": region}, Network(), ())
+    assert region not in access.properties.values()
 
 
 def test_what_a_table_says_about_itself_is_not_used(

@@ -24,6 +24,7 @@ from offtake.failpoints import ENV
 from offtake.lake import table_description
 from offtake.lake.locations import local_path
 from offtake.lake.table_names import TableName
+from offtake.lake.upload_folder import FolderUploads
 from offtake.scheduling.background import ingestor_of
 from offtake.settings import Settings
 from offtake.store.tables import Batch, Connection, Dataset, Flow, RunPart
@@ -107,6 +108,7 @@ def test_a_deployment_comes_back_and_goes_on(
         assert base.auth_sealed is not None
         assert backend.vault.decrypt(base.id, base.auth_sealed) == AUTH["params"]
         batch = session.scalars(select(Batch).filter_by(status="loading")).one()
+        assert isinstance(backend.uploads, FolderUploads)
         assert backend.uploads.path(batch.id, "é open.json").read_text() == '{"id": 23}\n'
     # Nothing of these calls the API, so that no client is needed.
     again = Deployment(backend, None, clock, None, None, engine)  # type: ignore[arg-type]

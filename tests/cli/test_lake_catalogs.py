@@ -15,6 +15,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.cli.deliveries import Offtake
 from tests.deployment import Deployment
+from tests.hive_metastore_server import hive_metastore
 from tests.rest_catalog import CLIENT, RestCatalogServer, rest_catalog
 from tests.servers import Amazon, amazon
 from tests.web.browsing import signed_in, words
@@ -93,7 +94,15 @@ def glue(store: Amazon, folder: Path, stack: ExitStack) -> Foreign:
     return Foreign(writer, options("glue", **credentials, **keys(store)), storage=keys(store))
 
 
-KINDS: dict[str, Callable[[Amazon, Path, ExitStack], Foreign]] = {"sql": sql, "rest": rest, "glue": glue}
+def hive(store: Amazon, folder: Path, stack: ExitStack) -> Foreign:
+    found = sql(store, folder, stack)
+    server = stack.enter_context(hive_metastore(found.writer))  # type: ignore[arg-type] # as above
+    return Foreign(
+        found.writer, options("hive", uri=server.uri, ugi="reader:readers", **keys(store)), None, keys(store)
+    )
+
+
+KINDS: dict[str, Callable[[Amazon, Path, ExitStack], Foreign]] = {"sql": sql, "rest": rest, "glue": glue, "hive": hive}
 
 
 @pytest.fixture(params=KINDS)
@@ -200,7 +209,7 @@ def objects(store: Amazon) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--type", "rset", "--property", "uri=x"], "is not a type of catalog; allowed: rest, glue, sql, files"),
+        (["--type", "rset", "--property", "uri=x"], "is not a type of catalog; allowed: rest, glue, hive, sql, files"),
         (["--type", "rest"], "/properties/uri: is required"),
         (["--type", "rest", "--property", "uri=ftp://x"], "must be a URL that starts with http:// or https://"),
         (["--type", "rest", "--property", "uri=http://u:p@x"], "must be a URL that starts with http:// or https://"),
@@ -214,6 +223,12 @@ def objects(store: Amazon) -> set[tuple[str, str]]:
         (["--type", "rest", "--property", "uri=http://x", "--property", "s3.anonymous=yes"], "must be true or false"),
         (["--type", "rest", "--property", "uri"], "give NAME=VALUE"),
         (["--type", "rest", "--property", "uri=env:NOT_SET_ANYWHERE"], "no variable NOT_SET_ANYWHERE"),
+        (["--type", "hive", "--property", "uri=http://x"], "must be a URL that starts with thrift://"),
+        (["--type", "hive", "--property", "uri=thrift://169.254.169.254:9083"], "is denied"),
+        (
+            ["--type", "hive", "--property", "uri=thrift://x", "--property", "hive.kerberos-authentication=true"],
+            "use the metastore's REST catalog",
+        ),
         (["--type", "sql", "--secret-file", "uri=/not/there"], "/not/there cannot be read"),
     ],
 )
@@ -233,10 +248,10 @@ def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: F
         (("catalog", "add", "lakehouse", *foreign.options), "already exists"),
         (("catalog", "show", "lakehuose"), "There are: lakehouse"),
         (("catalog", "test", "lakehouse", "--table", "sales.nothing"), "has no table sales.nothing"),
-        (("catalog", "test", "lakehouse", "--table", "orders"), "needs a namespace and a name"),
+        (("catalog", "test", "lakehouse", "--table", "orders"), "must be a namespace and a name"),
         (("dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"), "registered already"),
         (("dataset", "register", "x", "--catalog", "lakehouse", "--metadata", "s3://x"), "name the table with --table"),
-        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table or"),
+        (("dataset", "register", "x", "--catalog", "lakehouse"), "Give either --table, --namespace or"),
     ):
         code, _, err = offtake(*command)
         assert (code, problem in err) == (1, True), err

@@ -22,6 +22,7 @@ from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parts import FileSlice, TableSchema
 from offtake.lake.relocation import Move, relocate_tables
 from offtake.lake.scan import DataFile
+from offtake.lake.storage.access import FileAccess
 from offtake.lake.table_names import TableName
 
 TABLE = TableName("sales.orders")
@@ -71,15 +72,15 @@ def read(
     lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62, table: TableName = TABLE
 ) -> list[Row]:
     """The rows that an export of these files delivers, with the snapshot's schema; maps as dicts."""
-    schema = scan.open_table(lake, table).schema(snapshot)
-    pieces = [piece for part in slicing.slices(files, 2**62, most_rows) for piece in part]
-    return [row for piece in pieces for row in _rows(piece, schema)]
+    schema, access = scan.open_table(lake, table).schema(snapshot), lake.access(table)
+    pieces = [piece for part in slicing.slices(files, 2**62, most_rows, access) for piece in part]
+    return [row for piece in pieces for row in _rows(piece, schema, access)]
 
 
-def _rows(piece: FileSlice, schema: TableSchema) -> list[Row]:
+def _rows(piece: FileSlice, schema: TableSchema, access: FileAccess | None) -> list[Row]:
     """The rows of a slice; asserts that decoding and, if possible, recompressing give the same rows."""
-    rows = [row for batch in reading.read([piece], schema) for row in batch.to_pylist(maps_as_pydicts="strict")]
-    with reading.unchanged_row_groups([piece], schema) as stored:
+    rows = [row for batch in reading.read([piece], schema, access) for row in batch.to_pylist(maps_as_pydicts="strict")]
+    with reading.unchanged_row_groups([piece], schema, access) as stored:
         if stored is not None:
             with suppress(NotRecompressibleError):
                 _, chunks = plain_pages(schema.arrow_schema, stored)

@@ -8,7 +8,7 @@ import copy
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,23 +16,47 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
+from pyiceberg.manifest import DataFileContent, ManifestContent
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType
 
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
+from offtake.lake.deletes import partition_of
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move
 from offtake.lake.table_names import TableName
+from tests.lake.format_3 import upgrade, writing_format_3
 from tests.lake.lakes import TABLE, add, lake_in, move_warehouse, read
-from tests.lake.other_writers import Bounds, append_again, compact, entries, row_delta
+from tests.lake.other_writers import Bounds, append_again, compact, delete_by_vectors, delete_keys, entries, row_delta
 from tests.matrix import examples
 
 EXAMPLES = int(os.environ.get("OFFTAKE_TEST_HISTORIES", examples(30)))
 BITS = st.integers(0, 2**16 - 1)
-COMMON = {"append": 4, "append_twice": 1, "compact": 5, "positions": 4, "delete": 2, "overwrite": 1, "export": 1}
-RARE = ("widen", "rename", "add_column", "partition", "branch", "tag", "roll_back", "expire", "expire_one", "recreate")
+COMMON = {
+    "append": 4,
+    "append_twice": 1,
+    "compact": 5,
+    "positions": 4,
+    "equal": 3,
+    "delete": 2,
+    "overwrite": 1,
+    "export": 1,
+}
+RARE = (
+    "upgrade",
+    "widen",
+    "rename",
+    "add_column",
+    "partition",
+    "branch",
+    "tag",
+    "roll_back",
+    "expire",
+    "expire_one",
+    "recreate",
+)
 SCHEMA = pa.schema([("n", pa.int64()), ("k", pa.int64()), ("v", pa.int32())])
 WEIGHTED = [*(name for name, weight in COMMON.items() for _ in range(weight * 8)), *RARE, "move"]
 ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_size=18)
@@ -44,16 +68,28 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(WEIGHTED), BITS), min_size=5, max_s
     suppress_health_check=list(HealthCheck),
     phases=set(Phase) - {Phase.explain},  # which would take minutes
 )
-@given(ACTIONS)
-def test_increments_have_the_rows_added_since_the_last_export_that_still_exist(actions: list[tuple[str, int]]) -> None:
+@given(st.sampled_from((2, 3)), ACTIONS)
+def test_increments_have_the_rows_added_since_the_last_export_that_still_exist(
+    version: int, actions: list[tuple[str, int]]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         history = History(lake_in(Path(folder)))
         try:
+            if version > 2:
+                act(history, "upgrade", 0)
             for action, bits in actions:
-                ACT[action](history, bits)
+                act(history, action, bits)
             history.export()
         finally:
             history.lake.close()
+
+
+def act(history: "History", action: str, bits: int) -> None:
+    if action == "export":
+        history.export()
+        return
+    with writing_format_3():
+        ACT[action](history, bits)
 
 
 @dataclass
@@ -111,12 +147,15 @@ class History:
 
     def new_rows(self, count: int) -> list[dict[str, int]]:
         first, self.newest = self.newest + 1, self.newest + count
-        return [{"n": n, "k": n % 2, "v": n * 10} for n in range(first, first + count)]
+        return rows_of(range(first, first + count))
 
     def rows_for(self, count: int) -> pa.Table:
         """New rows with values in the original columns; columns added later are null."""
+        return self.in_columns(self.new_rows(count))
+
+    def in_columns(self, original: list[dict[str, int]]) -> pa.Table:
         schema = self.table.schema().as_arrow()
-        rows = [{named(schema.names, key): value for key, value in row.items()} for row in self.new_rows(count)]
+        rows = [{named(schema.names, key): value for key, value in row.items()} for row in original]
         return pa.Table.from_pylist(rows, pa.schema([one for one in schema if one.name in rows[0]]))
 
     def came(self, *, due: bool) -> None:
@@ -186,6 +225,10 @@ class History:
         return Counter(row["n"] for row in rows)
 
 
+def rows_of(numbers: Iterable[int]) -> list[dict[str, int]]:
+    return [{"n": n, "k": n % 2, "v": n * 10} for n in numbers]
+
+
 def numbers(key: Key) -> list[int]:
     """The rows of a file, by their numbers."""
     found: list[int] = pq.read_table(local_path(key[0])).column("n").to_pylist()
@@ -212,7 +255,8 @@ def append_twice(history: History, bits: int) -> None:
     """Append a file that is already in the table."""
     known = entries(history.table)
     ordered = [key for key, _ in history.in_order() if known[key].spec_id == history.table.spec().spec_id]
-    if ordered:
+    # A vector applies to all entries of a path, and has the positions of the earlier ones.
+    if ordered and history.table.metadata.format_version < 3:
         append_again(history.table, known[ordered[bits % len(ordered)]])
         history.came(due=True)
 
@@ -220,7 +264,7 @@ def append_twice(history: History, bits: int) -> None:
 def overwrite(history: History, bits: int) -> None:
     """Overwrite: replace some rows with new ones; files that lose rows are rewritten without them."""
     least, most = some(history, bits)
-    if any(least <= row <= most for row in history.live()):
+    if any(least <= row <= most for row in history.live()) and not has_equality_deletes(history.table):
         history.table.overwrite(history.rows_for(1 + bits % 3), f"n >= {least} and n <= {most}")
         history.came(due=True)
 
@@ -228,7 +272,7 @@ def overwrite(history: History, bits: int) -> None:
 def delete(history: History, bits: int) -> None:
     """Copy-on-write."""
     least, most = some(history, bits)
-    if any(least <= row <= most for row in history.live()):
+    if any(least <= row <= most for row in history.live()) and not has_equality_deletes(history.table):
         history.table.delete(f"n >= {least} and n <= {most}")
         history.came(due=True)
         assert not any(least <= row <= most for row in history.live())
@@ -240,7 +284,7 @@ def some(history: History, bits: int) -> tuple[int, int]:
 
 
 def positions(history: History, bits: int) -> None:
-    """Merge-on-read: delete rows of some files by position; the same commit can add rows."""
+    """Merge-on-read: delete rows of some files by position files or vectors; the same commit can add rows."""
     picked = {}
     for number, ((path, _), one) in enumerate(history.in_order()):
         chosen = [at for at, row in enumerate(one.rows) if (bits >> ((number * 3 + at) % 16)) & 1]
@@ -248,10 +292,17 @@ def positions(history: History, bits: int) -> None:
             picked[path] = chosen[:2]
     if not picked:
         return
-    choices: tuple[Bounds, ...] = ("none", "exact", "range")
-    bounds = choices[bits % 3]
     rows = history.rows_for(1) if bits % 5 == 0 else None
-    row_delta(history.table, picked, bounds if len(picked) == 1 or bounds != "exact" else "range", rows=rows)
+    if history.table.metadata.format_version < 3:
+        choices: tuple[Bounds, ...] = ("none", "exact", "range")
+        bounds = choices[bits % 3]
+        row_delta(history.table, picked, bounds if len(picked) == 1 or bounds != "exact" else "range", rows=rows)
+    else:
+        event("deletion vectors")
+        paths = Counter(path for path, _ in history.files)
+        picked = {path: one for path, one in picked.items() if paths[path] == 1}
+        merged = {path: {*picked[path], *one.deleted} for (path, _), one in history.files.items() if path in picked}
+        delete_by_vectors(history.table, {path: sorted(one) for path, one in merged.items()}, rows=rows)
     for (path, _), one in history.files.items():
         if path not in picked:
             continue
@@ -259,6 +310,47 @@ def positions(history: History, bits: int) -> None:
             one.due.whole = False
         one.deleted |= set(picked[path])
     history.came(due=True)
+
+
+def equal(history: History, bits: int) -> None:
+    """Merge-on-read: delete rows by keys, of one partition or all; an upsert adds new rows with these keys."""
+    least, most = some(history, bits)
+    keys, known = range(least, min(most, history.newest) + 1), entries(history.table)
+    ordered = [key for key, _ in history.in_order()]
+    about = known[ordered[bits % len(ordered)]] if ordered and bits & 4 else None
+    scoped = about is not None and len(about.partition)
+    rows = history.in_columns(rows_of(keys)) if bits & 2 else None
+    event("upsert" if rows is not None else "equality deletes")
+    applied = [
+        one
+        for key, one in history.files.items()
+        if not scoped or (about and partition_of(known[key]) == partition_of(about))
+    ]
+    for one in applied:
+        one.deleted |= {at for at, row in enumerate(one.rows) if row in keys}
+    for one in history.files.values():
+        # Keys of one partition can apply to some of the files with mixed rows only.
+        if (
+            isinstance(one.due, Blend)
+            and not any(one is other for other in applied)
+            and any(other.due is one.due for other in applied)
+        ):
+            one.due.whole = False
+    spec_id = None if scoped else 0
+    table_keys = pa.table({"n": pa.array(keys, pa.int64())})
+    delete_keys(history.table, table_keys, about=about if scoped else None, spec_id=spec_id, rows=rows)
+    history.came(due=True)
+
+
+def has_equality_deletes(table: Table) -> bool:
+    """Whether the table has equality deletes: PyIceberg cannot read it then."""
+    snapshot = table.current_snapshot()
+    return snapshot is not None and any(
+        entry.data_file.content == DataFileContent.EQUALITY_DELETES
+        for manifest in snapshot.manifests(table.io)
+        if manifest.content == ManifestContent.DELETES
+        for entry in manifest.fetch_manifest_entry(table.io)
+    )
 
 
 def compaction(history: History, bits: int) -> None:
@@ -270,7 +362,15 @@ def compaction(history: History, bits: int) -> None:
     if not chosen:
         return
     before = {key: history.files[key] for key in chosen}
-    compact(table, paths, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1))
+    rows = None
+    if has_equality_deletes(table):
+        plan = scan.open_table(history.lake, history.name).full(history.main[-1])
+        read_rows = read(
+            history.lake, [one for one in plan.files if one.path in paths], plan.snapshot_id, table=history.name
+        )
+        assert Counter(row["n"] for row in read_rows) == Counter(row for key in chosen for row in before[key].live)
+        rows = pa.Table.from_pylist(read_rows, table.schema().as_arrow())
+    compact(table, paths, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1), rows=rows)
     after = {key: file for key, file in entries(history.table).items() if key not in files}
     # Compactions keep partitions, unless the partition spec changed: then all files are compacted together.
     same_spec = len({file.spec_id for file in [*(files[key] for key in chosen), *after.values()]}) == 1
@@ -385,7 +485,9 @@ def recreate(history: History, _: int) -> None:
 
 
 def move(history: History, _: int) -> None:
-    """Move the warehouse to another folder, possibly inside the old one."""
+    """Move the warehouse to another folder, possibly inside the old one; refused with deletion vectors."""
+    if history.table.metadata.format_version > 2:
+        return
     old = local_path(history.table.location()).parents[1]
     new = old / "moved" if len(history.main) % 2 else old.with_name(f"{old.name}-moved")
     history.lake, moving = move_warehouse(history.lake, old, new)
@@ -397,8 +499,9 @@ def moved(files: dict[Key, File], moving: Move) -> dict[Key, File]:
     return {(moving.new_location(path), snapshot): one for (path, snapshot), one in files.items()}
 
 
-def export(history: History, _: int) -> None:
-    history.export()
+def upgrade_format(history: History, _: int) -> None:
+    if history.table.metadata.format_version < 3:
+        upgrade(history.table)
 
 
 ACT: dict[str, Callable[[History, int], None]] = {
@@ -407,8 +510,9 @@ ACT: dict[str, Callable[[History, int], None]] = {
     "overwrite": overwrite,
     "delete": delete,
     "positions": positions,
+    "equal": equal,
     "compact": compaction,
-    "export": export,
+    "upgrade": upgrade_format,
     "widen": widen,
     "rename": rename,
     "add_column": add_column,

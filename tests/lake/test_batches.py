@@ -18,8 +18,11 @@ from offtake.lake.parsing import parse as parsing
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile, input_file
 from offtake.lake.table_names import TableName
-from tests.lake.lakes import TABLE, Row, add, full, increment, lake_in, ndjson, numbered, read
+from tests.lake.conftest import IN_S3_TOO
+from tests.lake.lakes import TABLE, Row, add, full, increment, ndjson, numbered, read
 from tests.lake.other_writers import compact
+
+pytestmark = IN_S3_TOO
 
 
 def source(folder: Path, rows: Sequence[Row], name: str = "rows.json") -> InputFile:
@@ -33,8 +36,9 @@ def bring_in(lake: Lake, folder: Path, batch_id: str, rows: Sequence[Row], **mor
     return made
 
 
-def data_files(folder: Path) -> set[str]:
-    return {path.name for path in folder.rglob("warehouse/**/data/*.parquet")}
+def data_files(lake: Lake) -> set[str]:
+    found = lake.warehouse.files_in(lake.location(TABLE))
+    return {one.name for one in found if one.name.endswith(".parquet")}
 
 
 def live(lake: Lake) -> set[str]:
@@ -58,36 +62,36 @@ def test_a_retried_batch_is_committed_once(lake: Lake, tmp_path: Path) -> None:
     assert again == first == ingest.find_commit(lake, TABLE, "a")
     assert held(lake) == [1, 2, 3]
     assert len(lake.load(TABLE).metadata.snapshots) == 2
-    assert data_files(tmp_path) == live(lake)
+    assert data_files(lake) == live(lake)
 
 
-def test_concurrent_attempts_commit_a_batch_once_and_create_the_table(lake: Lake, tmp_path: Path) -> None:
+def test_concurrent_attempts_commit_a_batch_once_and_create_the_table(
+    lake: Lake, open_lake: Callable[[], Lake], tmp_path: Path
+) -> None:
     files = [source(tmp_path / str(n), numbered(1, 2)) for n in range(4)]
     ready, made = threading.Barrier(4), list[Batch | None]()
 
     def attempt(number: int) -> None:
-        own = lake_in(tmp_path)
+        own = open_lake()
         ready.wait()
         made.append(ingest.ingest(own, TABLE, [files[number]], Attempt("a", number + 1)))
-        own.close()
 
     run_all([partial(attempt, n) for n in range(4)])
     assert len(set(made)) == 1
     assert held(lake) == [1, 2]
     assert len(lake.load(TABLE).metadata.snapshots) == 1
-    assert data_files(tmp_path) == live(lake)
+    assert data_files(lake) == live(lake)
 
 
-def test_concurrent_first_batches_are_all_committed(lake: Lake, tmp_path: Path) -> None:
+def test_concurrent_first_batches_are_all_committed(lake: Lake, open_lake: Callable[[], Lake], tmp_path: Path) -> None:
     kinds: list[list[Row]] = [[{"n": 1, "x": 1}], [{"n": 2, "x": 2}], [{"n": 3, "y": "a"}], [{"n": 4, "z": {"b": 1}}]]
     files = [source(tmp_path / str(n), rows) for n, rows in enumerate(kinds)]
     ready = threading.Barrier(4)
 
     def attempt(number: int) -> None:
-        own = lake_in(tmp_path)
+        own = open_lake()
         ready.wait()
         ingest.ingest(own, TABLE, [files[number]], Attempt(f"batch{number}", evolve=True))
-        own.close()
 
     run_all([partial(attempt, n) for n in range(4)])
     assert held(lake) == [1, 2, 3, 4]
@@ -119,8 +123,8 @@ def test_rows_are_read_again_when_a_concurrent_import_creates_the_table_with_oth
     overtaken(lambda: add(lake, [{"n": 1, "share": 0.5}]))
     assert ingest.ingest(lake, TABLE, [late], Attempt("late")) is not None
     assert sorted((row["n"], row["share"]) for row in full(lake)) == [(1, 0.5), (2, 1.0)]
-    assert data_files(tmp_path) >= live(lake)
-    assert len(data_files(tmp_path)) == 2
+    assert data_files(lake) >= live(lake)
+    assert len(data_files(lake)) == 2
 
 
 def test_rows_that_no_longer_match_the_table_are_refused_and_leave_no_files(
@@ -131,18 +135,17 @@ def test_rows_that_no_longer_match_the_table_are_refused_and_leave_no_files(
     with pytest.raises(ImportRefusedError, match="line 1: column share is long in the dataset, but the file has text"):
         ingest.ingest(lake, TABLE, [late], Attempt("late"))
     assert held(lake) == [1]
-    assert data_files(tmp_path) == live(lake)
+    assert data_files(lake) == live(lake)
 
 
 def test_files_of_dead_attempts_are_deleted_and_no_others(lake: Lake, tmp_path: Path) -> None:
     bring_in(lake, tmp_path, "a", numbered(1))
     bring_in(lake, tmp_path, "b", numbered(2), number=3)
-    folder = next(tmp_path.rglob("warehouse/**/data"))
     for name in ("b-1-00000.parquet", "b-2-00000.parquet", "b-2-00001.parquet"):
-        (folder / name).write_bytes(b"cut off")
+        lake.warehouse.write(f"{lake.location(TABLE)}/data/{name}", [b"cut off"])
     ingest.clear(lake, TABLE, "b")
     ingest.clear(lake, TABLE, "a")
-    assert data_files(tmp_path) == live(lake)
+    assert data_files(lake) == live(lake)
     assert held(lake) == [1, 2]
 
 
@@ -153,7 +156,7 @@ def test_a_cancelled_batch_leaves_no_files(lake: Lake, tmp_path: Path) -> None:
         with pytest.raises(CancelledError):
             ingest.ingest(lake, TABLE, [one], Attempt("a", stopped=stopped))
         assert lake.tables_in("sales") == []
-        assert data_files(tmp_path) == set()
+        assert data_files(lake) == set()
     assert not lake.exists(TABLE)
 
 
@@ -175,7 +178,7 @@ def test_a_batch_without_rows_creates_no_table_and_no_snapshot(lake: Lake, tmp_p
     assert len(empty) == 4
     assert ingest.ingest(lake, TABLE, empty, Attempt("a")) is None
     assert not lake.exists(TABLE)
-    assert data_files(tmp_path) == set()
+    assert data_files(lake) == set()
     assert ingest.ingest(lake, TABLE, [*empty, source(tmp_path, numbered(1))], Attempt("a")) is not None
     assert ingest.ingest(lake, TABLE, empty, Attempt("b")) is None
     assert held(lake) == [1]
@@ -210,8 +213,8 @@ def test_reverting_a_compacted_batch_is_refused_with_the_reason(lake: Lake, tmp_
     with pytest.raises(ImportRefusedError, match="compacted or deleted since"):
         bring_in(lake, tmp_path, "b", numbered(9), replaces=(landed("a", made),))
     assert held(lake) == [1, 2, 3]
-    assert data_files(tmp_path) >= live(lake)
-    assert not [name for name in data_files(tmp_path) if name.startswith("b-")]
+    assert data_files(lake) >= live(lake)
+    assert not [name for name in data_files(lake) if name.startswith("b-")]
 
 
 def test_a_batch_replaces_others_in_one_snapshot(lake: Lake, tmp_path: Path) -> None:
@@ -239,16 +242,15 @@ def test_a_batch_without_rows_can_replace_others(lake: Lake, tmp_path: Path) -> 
     assert held(lake) == [2]
 
 
-def test_purge_deletes_all_files_and_tables_in_lists_leftover_folders(lake: Lake, tmp_path: Path) -> None:
+def test_purge_deletes_all_files_and_tables_in_lists_leftover_folders(lake: Lake) -> None:
     add(lake, numbered(1))
     other = TableName("sales.other")
-    folder = tmp_path / "warehouse" / "sales" / "left"
-    folder.mkdir()
+    lake.warehouse.write(f"{lake.warehouse.location}/sales/left/data/a.parquet", [b"cut off"])
     assert lake.tables_in("sales") == ["sales.left", "sales.orders"]
     for table in (TABLE, other, TableName("sales.left")):
         lake.purge(table)
     assert lake.tables_in("sales") == lake.tables_in("nothing") == []
-    assert list((tmp_path / "warehouse" / "sales").iterdir()) == []
+    assert list(lake.warehouse.files_in(f"{lake.warehouse.location}/sales")) == []
 
 
 def run_all(work: Sequence[Callable[[], object]]) -> None:

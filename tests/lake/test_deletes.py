@@ -1,4 +1,4 @@
-"""Which deletes apply to which files, in full exports and increments; unsupported deletes are refused."""
+"""Which position deletes apply to which files, in full exports and increments."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from pyiceberg.transforms import IdentityTransform
 from offtake.errors import DeliveryError
 from offtake.lake import scan, table_description
 from offtake.lake.catalog import Lake
+from offtake.lake.delete_files import PositionDeletes
 from offtake.lake.locations import local_path
 from offtake.lake.positions import positions
-from tests.lake import other_writers
 from tests.lake.lakes import TABLE, add, full, increment, numbered
-from tests.lake.other_writers import Bounds, data_files, delete_equal, delete_positions, delete_vector, row_delta
+from tests.lake.other_writers import Bounds, data_files, delete_positions, row_delta
 
 
 def ids(lake: Lake) -> list[int]:
@@ -77,16 +77,16 @@ def test_only_row_groups_with_the_data_files_path_are_read_from_a_delete_file(tm
     delete = tmp_path / "deletes.parquet"
     columns = {"file_path": [path for path in paths for _ in range(5)], "pos": list(range(5)) * len(paths)}
     pa.parquet.write_table(pa.table(columns), delete, row_group_size=1000)
-    assert positions(str(delete), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
-    assert positions(str(delete), "file:///data/other.parquet").to_pylist() == []
+    assert positions(PositionDeletes(str(delete)), paths[700]).to_pylist() == [0, 1, 2, 3, 4]
+    assert positions(PositionDeletes(str(delete)), "file:///data/other.parquet").to_pylist() == []
     # Row groups for other files are not read; they may even be damaged.
     content = bytearray(delete.read_bytes())
     group = pa.parquet.ParquetFile(delete).metadata.row_group(9).column(0)
     content[group.dictionary_page_offset : group.dictionary_page_offset + 40] = bytes(40)
     delete.write_bytes(content)
-    assert len(positions(str(delete), paths[701])) == 5
+    assert len(positions(PositionDeletes(str(delete)), paths[701])) == 5
     with pytest.raises(DeliveryError, match=r"deletes\.parquet"):
-        positions(str(delete), paths[1900])
+        positions(PositionDeletes(str(delete)), paths[1900])
 
 
 @pytest.mark.parametrize("operation", [Operation.OVERWRITE, Operation.DELETE])
@@ -105,15 +105,6 @@ def test_deleted_positions_are_counted_and_rows_added_in_the_same_commit_are_exp
     assert scan.open_table(lake, TABLE).increment(at, current(lake)).deleted_rows == 0
     assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 2
     assert table_description.preview(lake, TABLE, 9).column("n").to_pylist() == [4]
-
-
-def refusals(lake: Lake, after: int, kind: str) -> list[DeliveryError]:
-    """The errors of a full export and of an increment."""
-    with pytest.raises(DeliveryError, match=kind) as in_full:
-        scan.open_table(lake, TABLE).full(current(lake))
-    with pytest.raises(DeliveryError, match=kind) as increment:
-        scan.open_table(lake, TABLE).increment(after, current(lake))
-    return [in_full.value, increment.value]
 
 
 def rows(lake: Lake, *numbers: int) -> pa.Table:
@@ -139,65 +130,18 @@ def test_one_commit_that_adds_more_than_it_removes_does_not_hide_what_another_re
     assert scan.open_table(lake, TABLE).increment(first, current(lake)).deleted_rows == 1
 
 
-@pytest.mark.parametrize("carried_over", [False, True])
-def test_equality_deletes_of_older_rows_are_refused_whenever_they_were_added(lake: Lake, carried_over: bool) -> None:
-    first = add(lake, numbered(1, 2))
-    delete_equal(lake.load(TABLE), 1)
-    if carried_over:
-        add(lake, numbered(3))
-        add(lake, numbered(4))
-    for refused in refusals(lake, first, "equality deletes"):
-        assert (refused.code, refused.transient) == ("EXPORT-1500-500", False)
-
-
-def test_equality_deletes_do_not_apply_to_rows_of_the_same_or_later_commits(lake: Lake) -> None:
-    add(lake, numbered(1))
-    lake.load(TABLE).delete("n = 1")
-    delete_equal(lake.load(TABLE), 2, rows=rows(lake, 2))
-    at = current(lake)
-    assert ids(lake) == [2]
-    add(lake, numbered(3))
-    assert ids(lake) == [2, 3]
-    assert increment(lake, at) == [3]
-    delete_equal(lake.load(TABLE), 3)
-    with pytest.raises(DeliveryError, match="equality deletes"):
-        scan.open_table(lake, TABLE).increment(at, current(lake))
-
-
-def test_rows_added_after_equality_deletes_are_exported(lake: Lake) -> None:
-    add(lake, numbered(1))
-    delete_equal(lake.load(TABLE), 1)
-    at = current(lake)
-    add(lake, numbered(2))
-    assert increment(lake, at) == [2]
-
-
-def test_deletion_vectors_are_refused_if_they_may_apply_to_exported_rows(lake: Lake) -> None:
-    first = add(lake, numbered(1, 2))
-    second = add(lake, numbered(3))
-    delete_vector(lake.load(TABLE), added_path(lake, second))
-    for refused in refusals(lake, first, "deletion vectors"):
-        assert "Compact" in refused.remedy
-    at = current(lake)
-    add(lake, numbered(4))
-    assert increment(lake, at) == [4]
-
-
-def test_position_deletes_in_other_formats_are_refused_with_the_format(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = add(lake, numbered(1))
-    monkeypatch.setattr(other_writers, "DELETE_FORMAT", FileFormat.AVRO)
-    delete_positions(lake.load(TABLE), added_path(lake, first), [0])
-    with pytest.raises(DeliveryError, match="position deletes in AVRO files"):
-        scan.open_table(lake, TABLE).full(current(lake))
+@pytest.mark.parametrize("file_format", [FileFormat.AVRO, FileFormat.ORC])
+def test_position_deletes_in_other_formats_are_applied(lake: Lake, file_format: FileFormat) -> None:
+    files = [added_path(lake, add(lake, numbered(n, n + 1))) for n in (0, 10)]
+    row_delta(lake.load(TABLE), {files[0]: [0], files[1]: [1]}, file_format=file_format)
+    assert ids(lake) == [1, 10]
 
 
 def test_a_missing_delete_file_is_reported(lake: Lake) -> None:
     first = add(lake, numbered(1, 2))
     delete_positions(lake.load(TABLE), added_path(lake, first), [0])
     (file,) = scan.open_table(lake, TABLE).full(current(lake)).files
-    local_path(file.delete_files[0]).unlink()
+    local_path(file.delete_files[0].path).unlink()
     with pytest.raises(DeliveryError, match="it was deleted after the run was planned") as gone:
         full(lake)
     assert gone.value.code == "EXPORT-1410-410"

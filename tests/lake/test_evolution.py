@@ -16,7 +16,10 @@ from offtake.lake.ingest import Attempt, CommittedBatch
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
+from tests.lake.conftest import IN_S3_TOO
 from tests.lake.lakes import TABLE, Row, add, add_files, everything_in, full, increment, ndjson
+
+pytestmark = IN_S3_TOO
 
 
 def types(lake: Lake) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pyiceberg.table.update.snapshot import _FastAppendFiles
 from pyiceberg.transforms import IdentityTransform
 
 from offtake.errors import DeliveryError
-from offtake.lake import scan
+from offtake.lake import manifest_cache, scan
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.scan import TableScan
@@ -162,6 +162,7 @@ def test_missing_files_are_reported_with_the_remedy(lake: Lake, lost: str) -> No
         "metadata": table.metadata_location,
     }
     local_path(paths[lost]).unlink()
+    manifest_cache.forget()
     with pytest.raises(DeliveryError, match="was deleted") as gone:
         full(lake, at)
     assert gone.value.code == "EXPORT-1410-410"

@@ -50,7 +50,7 @@ def test_a_data_directory_of_any_name_holds_tables_that_are_written_read_and_rem
         assert sorted(increment(lake, first)) == [3, 4]
         compact(lake.load(TABLE), drop_deletes=True)
         assert len(full(lake)) == 3
-        assert all(table_files.exists(file.uri) for file in table_files.files_of(lake.load(TABLE).metadata_location))
+        assert all(lake.warehouse.exists(file.uri) for file in table_files.files_of(lake.load(TABLE).metadata_location))
         ingest.clear(lake, TABLE, uuid4().hex)
         assert [str(one) for one in lake.tables_in("sales")] == [TABLE]
         lake.purge(TABLE)
@@ -67,7 +67,7 @@ def test_partitions_with_any_values_in_folder_names_are_read(lake: Lake, value: 
     table = lake.catalog.create_table(TABLE, schema, lake.location(TABLE), spec)
     table.append(pa.table({"city": [value], "n": [1]}))
     assert full(lake) == [{"city": value, "n": 1}]
-    assert all(table_files.exists(file.uri) for file in table_files.files_of(lake.load(TABLE).metadata_location))
+    assert all(lake.warehouse.exists(file.uri) for file in table_files.files_of(lake.load(TABLE).metadata_location))
 
 
 @given(NAMES)

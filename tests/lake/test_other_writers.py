@@ -32,7 +32,7 @@ from pyiceberg.types import (
 )
 
 from offtake.errors import DeliveryError
-from offtake.lake import parts, reading, scan, slicing, table_description, text
+from offtake.lake import manifest_cache, parts, reading, scan, slicing, table_description, text
 from offtake.lake.catalog import Lake
 from offtake.lake.locations import local_path
 from offtake.lake.parquet_files import unreadable
@@ -359,6 +359,7 @@ def test_damaged_manifests_are_refused(lake: Lake, content: bytes | str) -> None
     (manifest,) = (path for path in local_path(lake.location(TABLE)).rglob("*.avro") if "snap" not in path.name)
     whole = manifest.read_bytes()
     manifest.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
+    manifest_cache.forget()
     with pytest.raises(DeliveryError, match=f"The metadata of {TABLE} cannot be read: ") as failed:
         scan.open_table(lake, TABLE).full(at)
     assert failed.value.code == "EXPORT-1500-500"

@@ -6,7 +6,7 @@ from offtake.errors import DeliveryError
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from tests.lake.lakes import TABLE, add, full, increment, numbered
-from tests.lake.other_writers import compact, delete_equal, delete_positions
+from tests.lake.other_writers import compact, delete_positions
 
 
 def ids(lake: Lake) -> list[int]:
@@ -93,17 +93,6 @@ def test_position_deletes_are_applied_in_full_and_in_increments(lake: Lake) -> N
     assert increment(lake, first) == [4]
     assert increment(lake, second) == []
     assert [row["n"] for row in full(lake, second)] == [1, 2, 3, 4, 5]
-
-
-def test_a_table_with_equality_deletes_is_refused_with_the_remedy(lake: Lake) -> None:
-    first = add(lake, numbered(1, 2))
-    delete_equal(lake.load(TABLE), 1)
-    with pytest.raises(DeliveryError, match="equality deletes") as refused:
-        scan.open_table(lake, TABLE).full(current(lake))
-    assert not refused.value.transient
-    assert "Compact" in refused.value.remedy
-    with pytest.raises(DeliveryError, match="equality deletes"):
-        scan.open_table(lake, TABLE).increment(first, current(lake))
 
 
 def test_an_increment_is_full_with_a_warning_if_the_last_exported_snapshot_expired(lake: Lake) -> None:

@@ -25,9 +25,8 @@ from offtake.lake.catalog import Lake
 from offtake.lake.file_io import LocationsIO
 from offtake.lake.locations import local_path
 from offtake.lake.relocation import Move, check_inside, relocate_tables
-from tests.lake import other_writers
 from tests.lake.lakes import TABLE, add, full, increment, move_warehouse, numbered
-from tests.lake.other_writers import data_files, delete_equal, delete_positions, delete_vector
+from tests.lake.other_writers import data_files, delete_equal, delete_positions, delete_vector, row_delta
 
 PARTITIONED = {
     "d": DecimalType(9, 2),
@@ -136,16 +135,13 @@ def copied(lake: Lake, folder: Path) -> tuple[list[str], Move]:
 
 
 @pytest.mark.parametrize("form", ["ORC", "AVRO", "PUFFIN"])
-def test_deletes_that_cannot_be_rewritten_are_refused(
-    lake: Lake, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deletes_that_cannot_be_rewritten_are_refused(lake: Lake, tmp_path: Path, form: str) -> None:
     add(lake, numbered(0, 1))
     (path,) = data_files(lake.load(TABLE))
-    monkeypatch.setattr(other_writers, "DELETE_FORMAT", FileFormat(form))
     if form == "PUFFIN":
         delete_vector(lake.load(TABLE), path)
     else:
-        delete_positions(lake.load(TABLE), path, [0])
+        row_delta(lake.load(TABLE), {path: [0]}, file_format=FileFormat(form))
     metadata, move = copied(lake, tmp_path)
     with pytest.raises(OfftakeError, match=f"the format {form}.*Set OFFTAKE_WAREHOUSE to the old folder"):
         relocate_tables(metadata, move)

@@ -99,6 +99,8 @@ class AnyDelivery(RuleBasedStateMachine):
     """A flow of one dataset, seen by what it has delivered."""
 
     world: World
+    imports = True
+    """Whether rows can be imported into the dataset."""
 
     @initialize(with_manifest=st.booleans())
     def begin(self, with_manifest: bool) -> None:
@@ -111,10 +113,8 @@ class AnyDelivery(RuleBasedStateMachine):
         self.deployed.sign_in()
         number = next(self.world.numbers)
         self.name, self.folder = f"events {number}", self.deployed.zone / f"out{number}"
-        self.dataset = self.deployed.import_rows(self.name, [{"n": 0, "k": 0, "v": 0}])
-        with self.backend.database.reading() as session:
-            table = TableName(session.get_one(Dataset, self.dataset).table_name)
-        self.source = Source(History(self.backend.lake, table))
+        self.dataset, history = self.make_dataset()
+        self.source = Source(history)
         params = {"path": self.folder.name, "includeFileManifest": with_manifest}
         self.flow = self.deployed.flow(self.dataset, params=params)
         self.consumer = Consumer(self.source)
@@ -123,12 +123,19 @@ class AnyDelivery(RuleBasedStateMachine):
         self.doomed: set[str] = set()
         self.delivered: dict[Path, str] = {}
 
+    def make_dataset(self) -> tuple[str, History]:
+        """A dataset, and the model of its table."""
+        dataset = self.deployed.import_rows(self.name, [{"n": 0, "k": 0, "v": 0}])
+        with self.backend.database.reading() as session:
+            table = TableName(session.get_one(Dataset, dataset).table_name)
+        return dataset, History(self.backend.lake, table)
+
     # The table
 
     @rule(change=CHANGES, bits=BITS)
     def table_changes(self, change: str, bits: int) -> None:
-        if change != "import":
-            self.source.change(change, bits)
+        if change != "import" or not self.imports:
+            self.source.change(change if change != "import" else "append", bits)
         elif self.source.history.table.spec().is_unpartitioned():
             known, names = set(self.source.history.files), self.source.history.table.schema().column_names
             rows = self.source.history.new_rows(1 + bits % 4)

@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from offtake.access import access
-from offtake.catalog import lake_catalogs
-from offtake.catalog.lake_catalogs import NewCatalog
+from offtake.catalog import kept_namespaces, lake_catalogs
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
 from offtake.failpoints import ENV
@@ -61,9 +60,14 @@ def fill(deployed: Deployment, sandbox: str) -> str:
         session.add_all([Label(entity_id=flow, label="core/C1"), Label(entity_id=dataset, label="core/C1")])
         batch = BatchFile(batch_id=sent.name, name="rows.json", complete=True, size=2, received=[], updated_at=0)
         session.add(batch)
-        catalog = NewCatalog("lakehouse", "rest", {"uri": "https://catalog.example", "token": "t"})
+        catalog = {
+            "name": "lakehouse",
+            "type": "rest",
+            "properties": {"uri": "https://catalog.example", "token": "t"},
+        }
         backend = deployed.backend
-        lake_catalogs.create(session, deployed.caller, backend.vault, backend.network, catalog, 0)
+        row = lake_catalogs.create(session, deployed.caller, backend.vault, backend.network, catalog, 0)
+        kept_namespaces.keep(session, deployed.caller, row, ("sales",), 1, 0)
     return dataset
 
 

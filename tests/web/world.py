@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy import update
 
 from offtake.access import access, clients, roles
 from offtake.access.clients import NewClient
-from offtake.catalog import file_import
+from offtake.catalog import file_import, kept_namespaces, lake_catalogs, registration
 from offtake.catalog.file_import import ImportRequest
 from offtake.clock import Clock
 from offtake.deployment.backend import Backend, open_backend
@@ -23,7 +25,7 @@ from offtake.flows.flow_creation import NewExport
 from offtake.sandboxes import sandboxes
 from offtake.settings import Settings
 from offtake.store.database import Database
-from offtake.store.tables import Flow, Run, RunDataset, RunPart, Watermark
+from offtake.store.tables import Flow, LakeCatalog, Run, RunDataset, RunPart, Watermark
 
 HOUR: Final = 3_600_000
 HOSTILE: Final = (
@@ -50,7 +52,11 @@ MISSING_BUCKET: Final[InfoItem] = {
 
 @dataclass
 class World:
-    """What was made. `live_run_id`: a run that looks as if another process executes it."""
+    """What was made. `live_run_id`: a run that looks as if another process executes it.
+
+    `catalog_ids`: one that can be browsed, one of tables without names, one that does not answer. `registered_ids`: a
+    table that is there, and one that is gone.
+    """
 
     data_dir: Path
     admin: NewClient
@@ -62,6 +68,8 @@ class World:
     client_id: str = ""
     role_id: str = ""
     sandbox_name: str = ""
+    catalog_ids: list[str] = field(default_factory=list)
+    registered_ids: list[str] = field(default_factory=list)
     run_id: str = ""
 
 
@@ -79,6 +87,7 @@ def make(data_dir: Path, flows: int = len(NAMES) + len(HOSTILE)) -> World:
         if flows:
             _fill(backend, world, flows)
             _let_in(backend, world)
+            _add_catalogs(backend, world)
         return world
     finally:
         backend.close()
@@ -104,6 +113,45 @@ def _let_in(backend: Backend, world: World) -> None:
         world.role_id = roles.create(session, member, grants, now).id
         new = clients.Registration(name, "service", (name,), "okta|team/exports:" + "9" * 100)
         world.client_id = clients.register(session, member, new, now)[0].id
+
+
+def _add_catalogs(backend: Backend, world: World) -> None:
+    """Catalogs of others, with tables next to the data directory."""
+    folder = world.data_dir.with_name(f"{world.data_dir.name}-lakehouse")
+    folder.mkdir()
+    uri = f"sqlite:///{folder / 'catalog.db'}"
+    writer = SqlCatalog("lakehouse", uri=uri, warehouse=f"file://{folder}")
+    schema = pa.schema([("id", pa.int64()), ("city", pa.string())])
+    for space in ("sales", "marketing", HOSTILE[0].replace("/", " ").replace(".", " "), "w" * 200):
+        writer.create_namespace((space,))
+    for name in ("orders", "returns", "summary", HOSTILE[2].partition("\u202e")[0].strip(), "W" * 180):
+        table = writer.create_table(("sales", name), schema)
+        table.append(pa.table({"id": [1, 2], "city": ["Bern", "Lima"]}, schema=schema))
+    caller, now = access.operator_caller(backend.database, "prod"), backend.clock.now_ms()
+    properties = {"uri": uri, "catalog-name": "lakehouse", "warehouse": str(folder)}
+    away = {"uri": "http://127.0.0.1:9/api", "credential": "reader:secret", "s3.access-key-id": "AKIA" + "X" * 300}
+    files = {"s3.access-key-id": "AKIAIOSFODNN7EXAMPLE", "s3.secret-access-key": "secret"}
+    with backend.database.writing() as session:
+        for name, kind, given in (
+            ("Lakehouse", "sql", properties),
+            ("Exports of the warehouse", "files", files),
+            (HOSTILE[0].replace("/", "") + "W" * 180, "rest", away),
+        ):
+            body = {"name": name, "type": kind, "properties": given}
+            row = lake_catalogs.create(session, caller, backend.vault, backend.network, body, now)
+            world.catalog_ids.append(row.id)
+        lakehouse = session.get_one(LakeCatalog, world.catalog_ids[0])
+        kept = kept_namespaces.keep(session, caller, lakehouse, ("marketing",), 2, now)
+        kept.synced_at, kept.refused = now, {"W" * 180: "marketing.summary is a view, which has no files."}
+        broken = session.get_one(LakeCatalog, world.catalog_ids[2])
+        kept_namespaces.keep(session, caller, broken, ("W" * 180,), 2, now).problem = "The catalog refuses access."
+    writer.engine.dispose()
+    for name in ("orders", "returns"):
+        found = registration.find(backend.registered, caller, lakehouse.id, ("sales", name))
+        with backend.database.writing() as session:
+            dataset = registration.register(session, caller, f"sales.{name}", found, now)
+            dataset.gone_at = now if name == "returns" else None
+            world.registered_ids.append(dataset.id)
 
 
 def _fill(backend: Backend, world: World, flows: int) -> None:

@@ -8,6 +8,7 @@ from offtake.contract.caller import (
     ALL,
     EXPORT_DATASETS,
     MANAGE_ACCESS,
+    MANAGE_CATALOGS,
     MANAGE_DATASETS,
     MANAGE_DESTINATIONS,
     MANAGE_SANDBOXES,
@@ -34,6 +35,7 @@ ALLOWS: Final[Mapping[str, Mapping[str, tuple[Action, ...]]]] = {
     EXPORT_DATASETS: {"destinations": _ALL, "connections": _ALL},
     VIEW_DATASETS: {"datasets": _READ, "dataset-data": _READ, "schemas": _READ},
     MANAGE_DATASETS: {"datasets": _ALL, "dataset-data": _ALL, "schemas": _READ},
+    MANAGE_CATALOGS: {"lake-catalogs": _ALL},
     VIEW_SANDBOXES: {"sandboxes": _READ},
     MANAGE_SANDBOXES: {"sandboxes": _ALL},
     RESET_SANDBOXES: {"reset-sandboxes": ("read", "write")},
@@ -42,7 +44,7 @@ ALLOWS: Final[Mapping[str, Mapping[str, tuple[Action, ...]]]] = {
 }
 CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "Destinations": (VIEW_DESTINATIONS, MANAGE_DESTINATIONS, EXPORT_DATASETS),
-    "Data Management": (VIEW_DATASETS, MANAGE_DATASETS),
+    "Data Management": (VIEW_DATASETS, MANAGE_DATASETS, MANAGE_CATALOGS),
     "Sandbox Administration": (VIEW_SANDBOXES, MANAGE_SANDBOXES, RESET_SANDBOXES),
     "Data Governance": (VIEW_AUDIT, MANAGE_ACCESS),
 }
@@ -53,6 +55,7 @@ TITLES: Final[Mapping[str, str]] = {
     EXPORT_DATASETS: "Export datasets",
     VIEW_DATASETS: "See datasets",
     MANAGE_DATASETS: "Manage datasets",
+    MANAGE_CATALOGS: "Manage catalogs",
     VIEW_SANDBOXES: "See sandboxes",
     MANAGE_SANDBOXES: "Manage sandboxes",
     RESET_SANDBOXES: "Reset sandboxes",
@@ -63,6 +66,7 @@ TITLES: Final[Mapping[str, str]] = {
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     MANAGE_DESTINATIONS: (VIEW_DESTINATIONS,),
     EXPORT_DATASETS: (VIEW_DESTINATIONS, VIEW_DATASETS),
+    MANAGE_CATALOGS: (MANAGE_DATASETS,),
 }
 """The permissions without which a permission does not take full effect."""
 
@@ -72,6 +76,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     EXPORT_DATASETS: "Create, change, run and delete dataflows.",
     VIEW_DATASETS: "See datasets, their schema and sample rows; select them for export.",
     MANAGE_DATASETS: "Create datasets, import files, replace and delete rows.",
+    MANAGE_CATALOGS: "Add, change and remove catalogs of a lakehouse with their credentials, browse their tables, and "
+    "register any of these as datasets.",
     VIEW_SANDBOXES: "See the list of sandboxes.",
     MANAGE_SANDBOXES: "Rename sandboxes; if granted in all sandboxes, also create and delete them.",
     RESET_SANDBOXES: "Remove everything in a sandbox at once.",

@@ -40,7 +40,7 @@ _FLOW_MODULES: Final = (
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
     (ACTIVATION, ("adhoc",)),
-    (CATALOG, ("catalog",)),
+    (CATALOG, ("catalog", "lake_catalogs")),
     (DATASETS, ("dataset_labels",)),
     (INGESTION, ("ingestion",)),
     (DATA_ACCESS, ("data_access",)),

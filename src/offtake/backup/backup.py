@@ -20,13 +20,14 @@ from offtake import __version__
 from offtake.access import access
 from offtake.backup.archive import ArchiveWriter
 from offtake.deployment.backend import Backend, key_file
+from offtake.deployment.storage_settings import uploads_folder
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.lake import table_files
 from offtake.lake.catalog import CATALOG_TABLES
 from offtake.lake.locations import is_local, local_path
-from offtake.lake.upload_folder import sync_file, sync_folder
+from offtake.lake.upload_folder import FolderUploads, sync_file, sync_folder
 from offtake.settings import Settings
 from offtake.store import backup as copies
 from offtake.store import batches
@@ -59,6 +60,8 @@ class BackupHeader:
     bytes: int
     landing_zone: str | None = None
     """The folder of the landing zones; None when they are not folders, and in backups of earlier versions."""
+    uploads: str | None = None
+    """The location of uploads in an object store, which are not in the backup; None for those in a folder."""
 
     def to_json(self) -> Json:
         """The header as stored in the archive."""
@@ -110,7 +113,13 @@ def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) ->
         files=files,
         bytes=writer.bytes,
         landing_zone=zone_folder(backend.settings),
+        uploads=stored_uploads(backend.settings),
     )
+
+
+def stored_uploads(settings: Settings) -> str | None:
+    """The location of uploads in an object store; None for those in a folder."""
+    return settings.uploads_location if uploads_folder(settings) is None else None
 
 
 def zone_folder(settings: Settings) -> str | None:
@@ -129,6 +138,8 @@ def _add_keys(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
 
 
 def _add_sent(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
+    if not isinstance(backend.uploads, FolderUploads):
+        return  # they stay in their object store, as the tables' files do there
     for sent in copies.sent_files(store, batches.OPEN):
         path = backend.uploads.path(sent.batch_id, sent.name)
         try:

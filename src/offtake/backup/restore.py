@@ -19,19 +19,33 @@ from sqlalchemy import func, literal, select, update
 from offtake.access import access, web_sessions
 from offtake.backup import archive
 from offtake.backup.archive import ArchiveError
-from offtake.backup.backup import ABOUT, CATALOG, FORMAT, KEYS, ROWS, STORE, UPLOADS, BackupHeader, zone_folder
+from offtake.backup.backup import (
+    ABOUT,
+    CATALOG,
+    FORMAT,
+    KEYS,
+    ROWS,
+    STORE,
+    UPLOADS,
+    BackupHeader,
+    stored_uploads,
+    zone_folder,
+)
 from offtake.clock import Clock
 from offtake.contract import entities
 from offtake.deployment.backend import UNFINISHED, Backend, key_file, open_restored, sole_server
+from offtake.deployment.network_settings import network_of
+from offtake.deployment.storage_settings import uploads_folder, warehouse_access
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows import flow_changes
 from offtake.lake import ingest, parts, table_files
 from offtake.lake.catalog import CATALOG_TABLES, Lake
-from offtake.lake.locations import local_path
+from offtake.lake.locations import is_local, local_path
 from offtake.lake.relocation import Move, check_inside, relocate_tables
 from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import sync_file, sync_folder
+from offtake.lake.warehouse import open_warehouse
 from offtake.settings import Settings
 from offtake.store import backup as copies
 from offtake.store import batches
@@ -72,7 +86,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
             _check_empty(settings, about)
         _begin(marker, targets)
         _clear(settings, about)
-        _restore_files(settings, file)
+        _restore_files(settings, about, file)
         failpoint("restore_files")
         with nullcontext() if again else _cleaning_up_when_refused(settings, about, marker):
             if _has_moved(settings, about):
@@ -128,18 +142,27 @@ def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
         copies.check_plain(work / name)
     copies.check_names(work / STORE)
     copies.revision_in(work / STORE)
+    if about.rows and about.tables and not is_local(settings.lake_warehouse):
+        raise OfftakeError(
+            f"The backup contains the tables' files, which can be restored into a folder only, but the warehouse is "
+            f"{settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to a folder, or remove it."
+        )
+    if about.uploads != stored_uploads(settings) and any(copies.sent_files(work / STORE, batches.OPEN)):
+        was = f"{about.uploads}: set OFFTAKE_UPLOAD_DIR to it" if about.uploads else "a folder"
+        raise OfftakeError(f"The backup has batches whose uploads are in {was}; they cannot be moved.")
     if not about.rows and _has_moved(settings, about):
         raise OfftakeError(
             f"The backup was taken without rows: the tables' files are still in {about.warehouse}, but the "
             f"warehouse is {settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to {about.warehouse}."
         )
     if not about.rows:
-        missing = [uri for uri in table_files.metadata_locations(work / CATALOG) if not table_files.exists(uri)]
-        if missing:
-            raise OfftakeError(
-                f"The backup was taken without rows, and the warehouse lacks a file that it refers to: {missing[0]}. "
-                "Restore the warehouse's files first."
-            )
+        warehouse = open_warehouse(settings.lake_warehouse, warehouse_access(settings, network_of(settings)))
+        for table in table_files.metadata_locations(work / CATALOG):
+            if (missing := table_files.missing_file(warehouse, table)) is not None:
+                raise OfftakeError(
+                    f"The backup was taken without rows, and the warehouse lacks a file that it refers to: {missing}. "
+                    "Restore the warehouse's files first, or use a newer backup."
+                )
     if not copies.keys_needed(work / STORE) <= {key_id(key) for key in _keys(settings, about, work)}:
         raise OfftakeError(
             "The backup's credentials are encrypted with another key. Set OFFTAKE_VAULT_KEY to that key."
@@ -148,7 +171,10 @@ def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
 
 def _has_moved(settings: Settings, about: BackupHeader) -> bool:
     """Whether there are tables, and the warehouse is another folder than in the backup."""
-    return about.tables > 0 and local_path(about.warehouse) != local_path(settings.lake_warehouse)
+    old, new = about.warehouse, settings.lake_warehouse
+    if not is_local(old) or not is_local(new):
+        return about.tables > 0 and old.rstrip("/") != new.rstrip("/")
+    return about.tables > 0 and local_path(old) != local_path(new)
 
 
 def _relocate(move: Move, work: Path) -> None:
@@ -193,7 +219,7 @@ def _check_empty(settings: Settings, about: BackupHeader) -> None:
     ):
         with closing(Database(url)) as database:
             occupied += [what] if copies.has_rows(database, tables) else []
-    folders = [settings.uploads_root, *([local_path(settings.lake_warehouse)] if about.rows else [])]
+    folders = list(_places(settings, about).values())
     occupied += [str(folder) for folder in folders if folder.is_dir() and any(folder.iterdir())]
     if about.keys and settings.vault_key is None and key_file(settings).path.exists():
         occupied.append(str(key_file(settings).path))
@@ -218,7 +244,7 @@ def _check_same(marker: Path, targets: str) -> None:
 def _targets(settings: Settings, about: BackupHeader) -> str:
     """The content of the marker: the targets, empty at the start, so that a repeated restore may clear them."""
     databases = (hashlib.sha256(url.encode()).hexdigest() for url in (settings.store_url, settings.lake_catalog_url))
-    places = [*databases, str(settings.uploads_root), settings.lake_warehouse if about.rows else ""]
+    places = [*databases, settings.uploads_location, settings.lake_warehouse if about.rows else ""]
     return "While this file is here, nothing starts: run offtake restore again.\n" + "\n".join(places) + "\n"
 
 
@@ -234,13 +260,22 @@ def _begin(marker: Path, targets: str) -> None:
 
 def _clear(settings: Settings, about: BackupHeader) -> None:
     """Remove the files of an interrupted restore; the folders were empty at its start."""
-    shutil.rmtree(settings.uploads_root, ignore_errors=True)
-    if about.rows:
-        shutil.rmtree(local_path(settings.lake_warehouse), ignore_errors=True)
+    for folder in _places(settings, about).values():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _restore_files(settings: Settings, file: Path) -> None:
-    places = {UPLOADS: settings.uploads_root, ROWS: local_path(settings.lake_warehouse)}
+def _places(settings: Settings, about: BackupHeader) -> dict[str, Path]:
+    """The folders that the archive's files are written to, by the names' first step. Stores are not written."""
+    places = {}
+    if (uploads := uploads_folder(settings)) is not None:
+        places[UPLOADS] = uploads
+    if about.rows and is_local(settings.lake_warehouse):
+        places[ROWS] = local_path(settings.lake_warehouse)
+    return places
+
+
+def _restore_files(settings: Settings, about: BackupHeader, file: Path) -> None:
+    places = _places(settings, about)
     for name, content in archive.members(file, lambda name: name.startswith(tuple(places))):
         root, _, rest = name.partition("/")
         place = places[f"{root}/"]
@@ -267,7 +302,8 @@ def _restore_keys(settings: Settings, about: BackupHeader, work: Path) -> None:
 
 
 def _restore_catalog(settings: Settings, work: Path) -> None:
-    Lake(settings.lake_catalog_url, settings.lake_warehouse).close()
+    access = warehouse_access(settings, network_of(settings))
+    Lake(settings.lake_catalog_url, settings.lake_warehouse, access=access).close()
     with closing(Database(settings.lake_catalog_url)) as database, database.schema_transaction() as connection:
         copies.load(connection, work / CATALOG, CATALOG_TABLES, replace=True)
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -22,13 +21,13 @@ _FILE_ID: Final = re.compile(r"([0-9A-Za-z]{1,64})-([1-9][0-9]{0,6})")
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A data file of a batch: id, name, row count, size in bytes, and path."""
+    """A data file of a batch: id, name, row count, size in bytes, and location."""
 
     id: str
     name: str
     rows: int
     bytes: int
-    path: Path
+    location: str
 
 
 def of_batch(session: Session, lake: Lake, caller: Caller, batch_id: str) -> tuple[Batch, list[BatchFile]]:
@@ -40,8 +39,8 @@ def of_batch(session: Session, lake: Lake, caller: Caller, batch_id: str) -> tup
     table = TableName(datasets.get(session, caller, row.dataset_id).table_name)
     found = snapshot_history.files_of(lake, table, row.snapshot_id)
     return row, [
-        BatchFile(f"{row.id}-{number}", path.name, rows, size, path)
-        for number, (path, rows, size) in enumerate(found, start=1)
+        BatchFile(f"{row.id}-{number}", location.rpartition("/")[2], rows, size, location)
+        for number, (location, rows, size) in enumerate(found, start=1)
     ]
 
 

@@ -34,10 +34,15 @@ class Overview:
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a registered table is kept: the catalog's name, and the table's name there."""
+    """Where a registered table is kept: the catalog's id and name, and the table's name there.
 
+    `gone_at`: when it was found that the catalog has it no more.
+    """
+
+    catalog_id: str
     catalog: str
     table: str
+    gone_at: int | None
 
 
 def overview(session: Session, lake: Lake, caller: Caller, dataset_id: str) -> Overview:
@@ -65,7 +70,8 @@ def _registered(session: Session, row: Dataset) -> Registered | None:
     if table is None:
         return None
     catalog = session.get(LakeCatalog, table.catalog_id)
-    return Registered("a removed catalog" if catalog is None else catalog.name, str(table))
+    name = "a removed catalog" if catalog is None else catalog.name
+    return Registered(table.catalog_id, name, str(table), row.gone_at)
 
 
 def rows(session: Session, lake: Lake, caller: Caller, dataset: Dataset) -> int:

@@ -1,5 +1,6 @@
 """Datasets as the Catalog API shows and lists them (contract, sections 23.1 and 23.2)."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from offtake.contract.catalog_query import Field, Params, Query, Shape
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import DeliveryError
-from offtake.lake.table_names import TableName
+from offtake.lake.table_names import TableName, parse
 from offtake.store.tables import Batch, Dataset
 
 if TYPE_CHECKING:
@@ -97,25 +98,41 @@ def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
 
 
 def documents(session: Session, lake: "LakeOf", found: Sequence[Dataset], query: Query) -> Json:
-    """The datasets as the API shows them, by id. Their tables are read only for properties that need it."""
+    """The datasets as the API shows them, by id. Their tables are read only for properties that need it.
+
+    Registered tables are read only for a single dataset: each is a request to another server, which may be away.
+    """
     last = last_batches(session, [row.id for row in found])
     shown: Json = {}
     for row in found:
         document = summary(row, last.get(row.id))
-        if query.shows(_EXTENSIONS):
-            document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake(), row)
-        if _OBSERVABLE in query.properties:
-            from offtake.lake import observable_schema  # noqa: PLC0415 - PyIceberg, which most requests do not need
+        with contextlib.suppress(DeliveryError):
+            if query.shows(_EXTENSIONS) and (row.catalog_id is None or len(found) == 1):
+                document[_EXTENSIONS] = document[_EXTENSIONS] | _extensions(lake(), row)
+            if _OBSERVABLE in query.properties:
+                from offtake.lake import observable_schema  # noqa: PLC0415 - PyIceberg, which most requests do not need
 
-            document[_OBSERVABLE] = observable_schema.observable_schema(lake(), TableName(row.table_name))
+                document[_OBSERVABLE] = observable_schema.observable_schema(lake(), TableName(row.table_name))
         shown[row.id] = {name: value for name, value in document.items() if query.shows(name)}
     return shown
 
 
+def registered(row: Dataset) -> Json | None:
+    """Where a registered table is kept, as the API shows it; None for a dataset of the own lake."""
+    table = parse(TableName(row.table_name))
+    if table is None:
+        return None
+    gone = {} if row.gone_at is None else {"goneSince": row.gone_at}
+    return {"catalogId": table.catalog_id, "table": str(table), "uuid": table.uuid, **gone}
+
+
 def summary(row: Dataset, last: LastBatches | None) -> Json:
     """The document of a dataset without fields that need its table."""
+    body = datasets.request_body_of(row)
+    if (kept := registered(row)) is not None:
+        body[_EXTENSIONS]["offtake"]["registered"] = kept
     return (
-        datasets.request_body_of(row)
+        body
         | _STATE
         | {
             "imsOrg": row.org_id,

@@ -10,7 +10,6 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from offtake.access import labels
 from offtake.catalog import datasets
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
-from offtake.lake.table_names import TableName, parse
 from offtake.store.batches import ABANDONED, ABORTED, LOADING, SUCCESS
 from offtake.store.tables import Batch, Dataset
 
@@ -41,6 +40,7 @@ class DatasetLine:
     last: LastImport | None
     labels: Sequence[str]
     registered: bool = False
+    gone: bool = False
 
 
 def page(
@@ -48,7 +48,7 @@ def page(
 ) -> list[DatasetLine]:
     """The datasets whose name contains `search`, from number `offset` on, at most `most`."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
-    query = select(Dataset.id, Dataset.name, Dataset.table_name).where(*datasets.visible_to(caller))
+    query = select(Dataset.id, Dataset.name, Dataset.catalog_id, Dataset.gone_at).where(*datasets.visible_to(caller))
     if search:
         query = query.where(Dataset.name.icontains(search, autoescape=True))
     by = _BY[order].desc() if descending else _BY[order]
@@ -63,7 +63,8 @@ def page(
             *totals.get(row.id, (0, 0)),
             last.get(row.id),
             names.get(row.id, ()),
-            parse(TableName(row.table_name)) is not None,
+            row.catalog_id is not None,
+            row.gone_at is not None,
         )
         for row in found
     ]

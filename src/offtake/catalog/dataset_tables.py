@@ -10,7 +10,7 @@ from offtake.contract.bodies import Sent
 from offtake.contract.caller import Caller
 from offtake.failpoints import failpoint
 from offtake.lake.table_names import TableName
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.store.database import Database
 from offtake.store.tables import Dataset
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
-from offtake.catalog import column_types
+from offtake.catalog import column_types, kept_namespaces
 from offtake.contract import bodies, entities, json_patch, problems
 from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
@@ -20,7 +20,7 @@ from offtake.contract.json_patch import Dialect
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import OfftakeError
-from offtake.lake.table_names import TableName, parse
+from offtake.lake.table_names import RegisteredTable, TableName, registered_name
 from offtake.store import json_queries, run_plans
 from offtake.store.batches import forget_all_of, next_version
 from offtake.store.tables import Dataset, Flow, Sandbox, SourceConnection
@@ -201,29 +201,40 @@ def visible_to(caller: Caller) -> tuple[Any, ...]:
     return Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller)
 
 
-def create(session: Session, caller: Caller, sent: Sent, now_ms: int, *, unique_name: bool = False) -> Dataset:
+def create(
+    session: Session,
+    caller: Caller,
+    sent: Sent,
+    now_ms: int,
+    *,
+    unique_name: bool = False,
+    registered: RegisteredTable | None = None,
+) -> Dataset:
     """Create a dataset without a table; `dataset_tables` or the first batch creates the table.
 
-    With `unique_name`, raises 3409 when the caller can see a dataset with that name or id.
+    `registered`: the table of another catalog that the dataset is. With `unique_name`, raises 3409 when the caller can
+    see a dataset with that name or id.
     """
     caller.require(MANAGE_DATASETS)
     request = bodies.parse_body(DatasetBody, sent)
     if unique_name:
         _check_unique(session, caller, request.name)
     stamp = entities.creation_columns(caller, now_ms) | {"id": secrets.token_hex(12), "version": _FIRST_VERSION}
-    table = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
+    own = f"{namespace(caller.sandbox_id)}.dataset_{stamp['id']}"
     promise = request.promise
     row = Dataset(
         **stamp,
         **_columns(request),
-        table_name=table,
+        table_name=own if registered is None else registered_name(registered),
+        catalog_id=None if registered is None else registered.catalog_id,
         evolves=promise.evolves or False,
         declared=promise.columns,
         rewrites=0,
     )
     session.add(row)
     session.flush()
-    audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=request_body_of(row))
+    after = request_body_of(row) | ({} if registered is None else {"table": row.table_name})
+    audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=after)
     return row
 
 
@@ -268,7 +279,7 @@ def rename(session: Session, caller: Caller, row: Dataset, name: str, version: s
 
 def is_registered(row: Dataset) -> bool:
     """Whether the dataset is a table of another catalog, which is read-only."""
-    return parse(TableName(row.table_name)) is not None
+    return row.catalog_id is not None
 
 
 def check_writable(row: Dataset) -> None:
@@ -299,6 +310,7 @@ def delete(session: Session, caller: Caller, dataset_id: str, now_ms: int, *, fo
 def forget(session: Session, caller: Caller, row: Dataset, now_ms: int) -> DeletedDataset:
     """Like `delete`, without the check for flows."""
     batch_ids = forget_all_of(session, row.id)
+    kept_namespaces.exclude(session, row)
     labels.set_labels(session, row.id, ())
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=request_body_of(row))
     session.delete(row)

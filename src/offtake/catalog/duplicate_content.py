@@ -5,12 +5,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from offtake.catalog.file_options import content_hash
-from offtake.errors import CancelledError
+from offtake.errors import CancelledError, DeliveryError
 from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.parsing.files import Content
 from offtake.lake.parsing.options import ParseOptions
 from offtake.store import batches as store
 from offtake.store.batches import BatchLease
@@ -23,11 +23,11 @@ _BLOCK: Final = 1024 * 1024
 class ContentHash:
     """The hash of files and options, computed in a background thread while the files are parsed."""
 
-    def __init__(self, files: Sequence[Path], options: ParseOptions) -> None:
+    def __init__(self, files: Sequence[Content], options: ParseOptions) -> None:
         self._files, self._options = files, options
         self._stop = threading.Event()
         self._hash: str | None = None
-        self._error: OSError | None = None
+        self._error: OSError | DeliveryError | None = None
         self._thread = threading.Thread(target=self._compute, name="content-hash", daemon=True)
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class ContentHash:
         return not self._thread.is_alive()
 
     def result(self) -> str:
-        """Wait for the hash. Raises `OSError` when a file cannot be read, `CancelledError` after `stop`."""
+        """Raises `OSError` or `DeliveryError` for an unreadable file, `CancelledError` after `stop`."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -56,13 +56,13 @@ class ContentHash:
     def _compute(self) -> None:
         try:
             hashes = [self._hash_of(path) for path in self._files]
-        except OSError as error:
+        except (OSError, DeliveryError) as error:
             self._error = error
             return
         if not self._stop.is_set():
             self._hash = content_hash(hashes, self._options)
 
-    def _hash_of(self, path: Path) -> str:
+    def _hash_of(self, path: Content) -> str:
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while not self._stop.is_set() and (block := file.read(_BLOCK)):
@@ -71,7 +71,7 @@ class ContentHash:
 
 
 @contextmanager
-def hashing(files: Sequence[Path], options: ParseOptions) -> Iterator[ContentHash]:
+def hashing(files: Sequence[Content], options: ParseOptions) -> Iterator[ContentHash]:
     """Hash the files in the background; stops at the end of the block."""
     content = ContentHash(files, options)
     content.start()

@@ -30,9 +30,10 @@ from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS, Caller
 from offtake.contract.problems import Problem
 from offtake.documents import Json
+from offtake.errors import DeliveryError
 from offtake.lake.parsers import Parsers
 from offtake.lake.parsing.files import ALLOWED, InputFile, Kind, kind_of
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.store import batches as store
 from offtake.store.conditions import LOADING_BATCH
 from offtake.store.database import Database
@@ -142,7 +143,7 @@ def read_options(uploads: Uploads, draft: Draft, sent: Json) -> InputFormat:
     if "format" in sent:
         shape = sent
     else:
-        if kind == "ndjson" and _begins_with(uploads, draft.batch.id, first, b"["):
+        if kind == "ndjson" and _begins_with(uploads, first, b"["):
             kind = "json"
         shape = {**sent, "format": _FORMATS[kind], "isMultiLineJson": kind == "json"}
     if shape["format"] != "csv":
@@ -161,7 +162,7 @@ def first_rows(parsers: Parsers, uploads: Uploads, draft: Draft, shape: InputFor
         kind = shape.format
     elif shape.is_multi_line_json:
         kind = "json"
-    file = InputFile(uploads.path(draft.batch.id, first.name), kind, first.name)
+    file = InputFile(uploaded_files.content(uploads, first), kind, first.name)
     preview: Json = upload_preview.rows(parsers, file, shape, str(most))["preview"]
     return preview
 
@@ -276,10 +277,10 @@ def _parse_column(line: str) -> Column:
         return column_types.split_column(f"{name}:{kind.removesuffix(' required').strip()}{':required' * is_required}")
 
 
-def _begins_with(uploads: Uploads, batch_id: str, file: BatchFile, token: bytes) -> bool:
+def _begins_with(uploads: Uploads, file: BatchFile, token: bytes) -> bool:
     try:
-        with InputFile(uploads.path(batch_id, file.name), "json", file.name).open() as stream:
+        with InputFile(uploaded_files.content(uploads, file), "json", file.name).open() as stream:
             return bytes(stream.read(4096)).lstrip(_BLANK).startswith(token)
-    except OSError:
+    except (OSError, DeliveryError):
         # The parsers report what is wrong with the file.
         return False

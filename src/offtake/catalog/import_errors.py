@@ -8,7 +8,7 @@ from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownExcept
 from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from offtake.errors import OfftakeError
+from offtake.errors import DeliveryError, OfftakeError
 from offtake.lake.catalog import LakeFullError
 from offtake.lake.parsers import UnfinishedCommitError
 from offtake.store.database import StoreBusyError, StoreConflictError, StoreFullError
@@ -54,7 +54,7 @@ def is_transient(error: BaseException) -> bool:
     Library errors about types and values (`ValueError`, `TypeError`, Arrow's and PyIceberg's own) are permanent: they
     would be raised again for the same files.
     """
-    return isinstance(error, _TRANSIENT)
+    return isinstance(error, _TRANSIENT) or (isinstance(error, DeliveryError) and error.transient)
 
 
 def reason(error: BaseException, batch_id: str) -> str:

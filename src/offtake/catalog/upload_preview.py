@@ -20,7 +20,7 @@ from offtake.lake.parsing.errors import EncodingError, ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.table_names import TableName
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.store.batches import OPEN
 from offtake.store.tables import Batch
 

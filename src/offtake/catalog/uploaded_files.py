@@ -3,6 +3,7 @@
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,10 +13,11 @@ from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS, VIEW_DATASETS, Caller
 from offtake.contract.problems import Problem
 from offtake.documents import Json
-from offtake.lake.parsing.files import InputFile, Kind
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.parsing.files import Content, InputFile, Kind
+from offtake.lake.uploads import Uploads
 from offtake.store import batches as store
 from offtake.store.tables import Batch, BatchFile
+from offtake.store.tables.documents import UploadedObjects
 
 LARGEST_WHOLE: Final = 256 * 1024 * 1024
 LARGEST_PART: Final = 512_000_001
@@ -24,6 +26,8 @@ LARGEST_BATCH: Final = 100 * 10**9
 _MAX_FILES: Final = 1500
 _MAX_RANGES: Final = 1000
 _SHOWN_RANGES: Final = 100
+_MAX_OBJECTS: Final = 10_000
+"""Parts of one file in an object store: their list is written with each part."""
 _MAX_NAME_LENGTH: Final = 1024
 _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 _RESOURCE: Final = "files"
@@ -50,6 +54,14 @@ class UploadedRange:
     def size(self) -> int:
         """The number of bytes."""
         return self.last - self.first + 1
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """The object of a part. `upload`: the id of the file's upload when the part began to arrive."""
+
+    upload: str | None
+    object_id: str
 
 
 def upload_target(batch_id: str, dataset_id: str, name: str) -> UploadTarget:
@@ -103,30 +115,52 @@ def check_room(session: Session, caller: Caller, target: UploadTarget, size: int
     _check_limits(session, lock_for_upload(session, caller, target), target.name, size)
 
 
-def put(session: Session, caller: Caller, target: UploadTarget, size: int, now_ms: int) -> bool:
-    """Record a complete upload, replacing a file of the same name. Returns whether the file is new."""
+def put(
+    session: Session, caller: Caller, target: UploadTarget, size: int, now_ms: int, object_id: str | None = None
+) -> bool:
+    """Record a complete upload, replacing a file of the same name. Returns whether the file is new.
+
+    `object_id`: of the object that has the file, where uploads are in an object store.
+    """
     batch = lock_for_upload(session, caller, target)
     _check_limits(session, batch, target.name, size)
-    return _store(session, caller, batch, target.name, size, now_ms, complete=True)
+    objects: UploadedObjects | None = None
+    if object_id is not None:
+        objects = {"upload": object_id, "parts": [(object_id, 0, size - 1)] if size else []}
+    return _store(session, caller, batch, target.name, size, now_ms, objects, complete=True)
 
 
 def initialize(session: Session, caller: Caller, target: UploadTarget, uploads: Uploads, now_ms: int) -> None:
     """Start a multi-part upload of a file; earlier parts are discarded."""
     batch = lock_for_upload(session, caller, target)
     _check_limits(session, batch, target.name, 0)
-    _store(session, caller, batch, target.name, 0, now_ms, complete=False)
+    objects: UploadedObjects | None = {"upload": uuid4().hex, "parts": []} if uploads.keeps_objects else None
+    _store(session, caller, batch, target.name, 0, now_ms, objects, complete=False)
     uploads.start(target.batch_id, target.name)
 
 
-def expect_part(session: Session, caller: Caller, target: UploadTarget, part: UploadedRange) -> None:
-    """Raise, before the upload, the errors that `record_part` would raise after it."""
-    _check_part(session, lock_for_upload(session, caller, target), target.name, part)
+def expect_part(session: Session, caller: Caller, target: UploadTarget, part: UploadedRange) -> str | None:
+    """Raise, before the upload, the errors that `record_part` would raise after it.
+
+    Returns the id of the file's upload, where uploads are in an object store.
+    """
+    row = _check_part(session, lock_for_upload(session, caller, target), target.name, part)
+    return row.objects["upload"] if row.objects is not None else None
 
 
-def record_part(session: Session, caller: Caller, target: UploadTarget, part: UploadedRange, now_ms: int) -> Json:
+def record_part(
+    session: Session,
+    caller: Caller,
+    target: UploadTarget,
+    part: UploadedRange,
+    now_ms: int,
+    stored: StoredPart | None = None,
+) -> Json:
     """Record an uploaded part; returns the file's document. Parts may repeat and overlap."""
     batch = lock_for_upload(session, caller, target)
     row = _check_part(session, batch, target.name, part)
+    if stored is not None:
+        row.objects = _with_part(row, stored, part)
     row.total = part.total or row.total
     row.received = _merge(row.received, part)
     row.size = sum(last - first + 1 for first, last in row.received)
@@ -175,10 +209,15 @@ def input_files(
         "json": "json" if input_format.is_multi_line_json else "ndjson",
     }
     return [
-        InputFile(uploads.path(batch.id, row.name), kinds[input_format.format], row.name)
+        InputFile(content(uploads, row), kinds[input_format.format], row.name)
         for row in all_of(session, batch.id)
         if row.complete
     ]
+
+
+def content(uploads: Uploads, row: BatchFile) -> Content:
+    """The complete file."""
+    return uploads.content(row.batch_id, row.name, [] if row.objects is None else row.objects["parts"])
 
 
 def render(row: BatchFile) -> Json:
@@ -214,7 +253,15 @@ def _check_limits(session: Session, batch: Batch, name: str, size: int) -> None:
 
 
 def _store(
-    session: Session, caller: Caller, batch: Batch, name: str, size: int, now_ms: int, *, complete: bool
+    session: Session,
+    caller: Caller,
+    batch: Batch,
+    name: str,
+    size: int,
+    now_ms: int,
+    objects: UploadedObjects | None,
+    *,
+    complete: bool,
 ) -> bool:
     row = session.get(BatchFile, (batch.id, name))
     is_new = row is None
@@ -222,6 +269,7 @@ def _store(
         row = BatchFile(batch_id=batch.id, name=name)
         session.add(row)
     row.complete, row.size, row.total, row.received, row.updated_at = complete, size, None, [], now_ms
+    row.objects = objects
     batches.touch(batch, caller, now_ms)
     return is_new
 
@@ -242,6 +290,16 @@ def _check_part(session: Session, batch: Batch, name: str, part: UploadedRange) 
         )
     _check_limits(session, batch, name, max(_end(row), part.last + 1, part.total or 0))
     return row
+
+
+def _with_part(row: BatchFile, stored: StoredPart, part: UploadedRange) -> UploadedObjects:
+    """The file's objects with one more; those that it covers are left out. Raises 1422 and 1452."""
+    if row.objects is None or row.objects["upload"] != stored.upload:
+        raise Problem(problems.WRONG_ACTION, f"The upload of file {row.name} was restarted. Send the part again.")
+    kept = [one for one in row.objects["parts"] if not part.first <= one[1] <= one[2] <= part.last]
+    if len(kept) >= _MAX_OBJECTS:
+        raise problems.of_field("/Content-Range", f"is part {_MAX_OBJECTS + 1} of the file; send larger parts")
+    return {"upload": stored.upload, "parts": [*kept, (stored.object_id, part.first, part.last)]}
 
 
 def _end(row: BatchFile) -> int:

@@ -64,6 +64,10 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             ),
             "list": Command("datasets:list_", "List datasets."),
             "show": Command("datasets:show_", "Show a dataset's schema, size and snapshots."),
+            "maintain": Command(
+                "upkeep:maintain",
+                "Merge small files, and remove old snapshots and files that nothing refers to, as servers do each day.",
+            ),
             "preview": Command("datasets:preview", "Print the first rows of a dataset, one JSON object per line."),
             "create": Command(
                 "datasets:create",
@@ -72,7 +76,8 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "update": Command("datasets:update", "Change whether batches may add columns to a dataset."),
             "delete": Command("datasets:delete", "Delete a dataset with its rows; refused if flows export it."),
             "register": Command(
-                "lake_catalogs:register", "Register a table of a catalog as a dataset, which is read where it is kept."
+                "lake_catalogs:register",
+                "Register a table or a namespace of a catalog as datasets, which are read where they are.",
             ),
             "label": Command(
                 "datasets:label",
@@ -87,6 +92,9 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "list": Command("lake_catalogs:list_", "List catalogs."),
             "show": Command("lake_catalogs:show", "Show a catalog's properties, without its secrets."),
             "test": Command("lake_catalogs:run_test", "Test a catalog: list its namespaces; read a table."),
+            "sync": Command(
+                "lake_catalogs:sync", "Compare namespaces that are kept in step with the catalog, now and completely."
+            ),
             "remove": Command(
                 "lake_catalogs:remove", "Forget a catalog; refused while datasets are registered from it."
             ),

@@ -27,6 +27,8 @@ from offtake.clock import Clock
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.deployment import admin_file
 from offtake.deployment.backend import Backend, key_file, open_backend, sole_server
+from offtake.deployment.network_settings import network_of
+from offtake.deployment.storage_settings import check_storage
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
 from offtake.scheduling.background import ProcessRoles, background_services
@@ -59,6 +61,7 @@ def serve(
         settings = settings.model_copy(update={"multi_user": remote})
     process_roles = ProcessRoles(works=not no_worker)
     listeners = bind(host, port)
+    check_storage(settings, network_of(settings))
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         clients.create_organisation(backend.database, backend.clock)
@@ -95,6 +98,7 @@ def worker(data_dir: DataDir = None) -> None:
             f"{settings.data_dir} has no vault key. "
             "Set --data-dir to the server's data directory, or OFFTAKE_VAULT_KEY to the server's key."
         )
+    check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
     clients.create_organisation(backend.database, backend.clock)
     stop = threading.Event()

@@ -11,6 +11,7 @@ MANAGE_DESTINATIONS: Final = "manage-destinations"
 EXPORT_DATASETS: Final = "manage-and-activate-dataset-destinations"
 VIEW_DATASETS: Final = "view-datasets"
 MANAGE_DATASETS: Final = "manage-datasets"
+MANAGE_CATALOGS: Final = "manage-catalogs"
 VIEW_SANDBOXES: Final = "view-sandboxes"
 MANAGE_SANDBOXES: Final = "manage-sandboxes"
 RESET_SANDBOXES: Final = "reset-sandboxes"
@@ -22,6 +23,7 @@ PERMISSIONS: Final = (
     EXPORT_DATASETS,
     VIEW_DATASETS,
     MANAGE_DATASETS,
+    MANAGE_CATALOGS,
     VIEW_SANDBOXES,
     MANAGE_SANDBOXES,
     RESET_SANDBOXES,

@@ -95,6 +95,7 @@ STORAGE_AWAY: Final = Code(
     "the storage of a landing zone or a destination refused the request or did not answer",
     "Bad Gateway",
 )
+CATALOG_AWAY: Final = Code(3504, 502, "a catalog of a lakehouse refuses the request or does not answer", "Bad Gateway")
 
 
 def codes() -> list[Code]:

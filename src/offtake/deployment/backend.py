@@ -14,13 +14,17 @@ from offtake.clock import Clock
 from offtake.contract.caller import Caller
 from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
-from offtake.deployment.lake_services import LakeServices, parser_pool
+from offtake.deployment.lake_services import LakeServices, closed_folders, parser_pool
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
+from offtake.deployment.network_settings import network_of
+from offtake.deployment.storage_settings import uploads_access, warehouse_access
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.errors import OfftakeError
 from offtake.failpoints import failpoint
 from offtake.flows.schedule import ScheduleRules
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.upload_folder import FolderUploads
+from offtake.lake.upload_store import StoreUploads
+from offtake.lake.uploads import Uploads
 from offtake.landing_zone import keys
 from offtake.landing_zone.credentials import CredentialIssuer
 from offtake.network.egress import Network
@@ -97,8 +101,14 @@ class Backend:
 
     @property
     def uploads(self) -> Uploads:
-        """The folder of uploaded files of batches."""
-        return Uploads(self.settings.uploads_root)
+        """The uploaded files of batches."""
+        access = uploads_access(self.settings, self.network)
+        return FolderUploads(self.settings.uploads_root) if access is None else StoreUploads(access)
+
+    @property
+    def closed_folders(self) -> tuple[str, ...]:
+        """The folders of the deployment, which no registered table may name."""
+        return closed_folders(self.settings)
 
     def sandbox_location(self, caller: Caller) -> SandboxLocation:
         """The context in which destinations are opened for the caller's sandbox."""
@@ -130,6 +140,8 @@ def open_restored(
 ) -> Backend:
     """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
+    warehouse_access(settings, network_of(settings))  # refused now, not when the lake is opened
+    uploads_access(settings, network_of(settings))  # refused now, not with the first upload
     issuer = issuer_settings.issuer_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)
@@ -158,23 +170,6 @@ def open_vault(settings: Settings) -> Vault:
     file = key_file(settings)
     file.keys()
     return Vault(file.keys)
-
-
-def network_of(settings: Settings) -> Network:
-    """The deployment's egress rules; raises `OfftakeError` when OFFTAKE_CA_FILE cannot be read."""
-    certificates = None
-    if settings.ca_file is not None:
-        try:
-            certificates = settings.ca_file.read_bytes()
-        except OSError as error:
-            raise OfftakeError(f"OFFTAKE_CA_FILE {settings.ca_file} cannot be read: {error.strerror}.") from None
-    return Network(
-        bool(settings.multi_user),
-        settings.egress_allow,
-        settings.egress_deny,
-        certificates,
-        settings.read_timeout_seconds,
-    )
 
 
 def key_file(settings: Settings) -> KeyFile:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from offtake.deployment.storage_settings import uploads_folder
 from offtake.errors import OfftakeError
 from offtake.lake.locations import is_local, local_path
 from offtake.settings import Settings
@@ -51,8 +52,8 @@ def guard_files(settings: Settings, *, starts: bool = False) -> None:
             _set_mode(folder, _PRIVATE_FOLDER if group is None else _PASSED_FOLDER, group)
         for file in _private_files(settings):
             _set_mode(file, _PRIVATE_FILE)
-        if settings.uploads_root.is_dir():
-            _set_mode(settings.uploads_root, _PRIVATE_FOLDER)
+        if (uploads := uploads_folder(settings)) is not None and uploads.is_dir():
+            _set_mode(uploads, _PRIVATE_FOLDER)
     if group is not None:
         for folder in read_folders:
             _open_to(folder, group)

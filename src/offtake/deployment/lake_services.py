@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from offtake.deployment.network_settings import network_of
+from offtake.deployment.storage_settings import warehouse_access
 from offtake.lake.locations import is_local, local_path
 from offtake.network.egress import Network
 from offtake.settings import Settings
@@ -77,7 +79,8 @@ class LakeServices:
     def _lake(self) -> "Lake":
         from offtake.lake.catalog import Lake  # noqa: PLC0415 - see above
 
-        return Lake(self._settings.lake_catalog_url, self._settings.lake_warehouse, self.registered)
+        access = warehouse_access(self._settings, self._network)
+        return Lake(self._settings.lake_catalog_url, self._settings.lake_warehouse, self.registered, access)
 
     @cached_property
     def _parsers(self) -> "Parsers":
@@ -89,12 +92,12 @@ def parser_pool(settings: Settings) -> "Parsers":
     from offtake.engines.parser_pool import Limits, ParserPool  # noqa: PLC0415 - see above
 
     limits = Limits(settings.import_memory_bytes, settings.import_seconds)
-    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits)
+    access = warehouse_access(settings, network_of(settings))
+    return ParserPool(settings.lake_catalog_url, settings.lake_warehouse, limits, access)
 
 
 def closed_folders(settings: Settings) -> tuple[str, ...]:
-    """The folders of the deployment, which no registered table may name."""
-    own = (settings.data_dir, settings.uploads_root, settings.landing_zone_root)
-    warehouse = settings.lake_warehouse
-    folders = [str(one) for one in own] + ([str(local_path(warehouse))] if is_local(warehouse) else [])
-    return tuple(dict.fromkeys(folders))
+    """The locations of the deployment, which no registered table may name."""
+    own = (str(settings.data_dir), str(settings.landing_zone_root))
+    placed = (settings.lake_warehouse, settings.uploads_location)
+    return tuple(dict.fromkeys((*own, *(str(local_path(one)) if is_local(one) else one for one in placed))))

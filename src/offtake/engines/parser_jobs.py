@@ -1,6 +1,6 @@
 """Messages between the server and a parser process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from offtake.lake.ingest import DryRun
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.parsing.preview import preview
+from offtake.lake.storage.access import FileAccess
 from offtake.lake.table_names import TableName
 
 Question = Literal["may_rewrite", "before_commit"]
@@ -136,10 +137,11 @@ class QuestionFailedError(Exception):
 
 @dataclass(frozen=True)
 class OpenLake:
-    """The lake for the process; the URL can contain a password."""
+    """The lake for the process; the URL and the access can contain secrets."""
 
     catalog_url: str
     warehouse: str
+    access: FileAccess | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from offtake.lake.parsers import ParsersBusyError, UnfinishedCommitError
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
+from offtake.lake.storage.access import FileAccess
 from offtake.lake.table_names import TableName
 
 _log = logging.getLogger(__name__)
@@ -72,8 +73,8 @@ class Limits:
 class ParserPool:
     """Implements `lake.parsers.Parsers` with processes on this machine, which are started on demand."""
 
-    def __init__(self, catalog_url: str, warehouse: str, limits: Limits) -> None:
-        self._lake = OpenLake(catalog_url, warehouse)
+    def __init__(self, catalog_url: str, warehouse: str, limits: Limits, access: FileAccess | None = None) -> None:
+        self._lake = OpenLake(catalog_url, warehouse, access)
         self._limits = limits
         self._idle: list[_Process] = []
         self._lock = threading.Lock()

@@ -56,7 +56,7 @@ def main(descriptor: int) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(descriptor) as server:
         opened: OpenLake = server.recv()
-        lake = Lake(opened.catalog_url, opened.warehouse)
+        lake = Lake(opened.catalog_url, opened.warehouse, access=opened.access)
         while server.poll(IDLE_SECONDS):
             message = server.recv()
             # A `Stop` can arrive when its job has just ended; ignore it.

@@ -25,8 +25,9 @@ class SnapshotRange:
 class DatasetExport:
     """One dataset of a run. `table` is None when the dataset was deleted; `position` is its last delivered snapshot.
 
-    Without a `pin`, the current snapshot is exported. `owner_may_read`: whether the flow's last editor may still read
-    the dataset. `has_table`: a batch was imported, so the table must exist.
+    Without a `pin`, the current snapshot is exported: of the branch or tag `ref`, by default of main. `owner_may_read`:
+    whether the flow's last editor may still read the dataset. `has_table`: a batch was imported, so the table must
+    exist.
     """
 
     dataset_id: str
@@ -38,6 +39,7 @@ class DatasetExport:
     pin: SnapshotRange | None = None
     owner_may_read: bool = True
     has_table: bool = True
+    ref: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from offtake.store.tables import RunDataset, RunPart
 class Kept:
     """A dataset of a failed run whose files were collected or cannot be removed: its plan and its parts.
 
-    `warnings`: the run's warnings that say why the dataset is exported in full again.
+    `warnings`: the run's warnings about its plan of the dataset.
     """
 
     run_id: str

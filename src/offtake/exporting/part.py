@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -102,7 +103,11 @@ def _from_pages(
     if file_format.from_pages is None:
         return None
     with reading.unchanged_row_groups(
-        task.slices, task.schema, task.access, invalid_text=_invalid_text(task)
+        task.slices,
+        task.schema,
+        task.access,
+        invalid_text=_invalid_text(task),
+        check=partial(raise_if_cancelled, cancellation),
     ) as stored:
         if stored is None:
             return None
@@ -125,7 +130,9 @@ def _translating_errors(slices: Sequence[FileSlice], chunks: Iterator[bytes]) ->
 
 def _from_rows(task: PartTask, sink: Sink, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
     count = _Count(0, cancellation)
-    batches = count.rows_of(reading.read(task.slices, task.schema, task.access, invalid_text=_invalid_text(task)))
+    check = partial(raise_if_cancelled, cancellation)
+    rows = reading.read(task.slices, task.schema, task.access, invalid_text=_invalid_text(task), check=check)
+    batches = count.rows_of(rows)
     file_format = _format(task)
     chunks = file_format.encode(task.schema.arrow_schema, batches, task.gzip.level or file_format.level, count.losses)
     return _write_to_sink(task, sink, chunks, count, record_intent)

@@ -11,13 +11,21 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from offtake.documents import InfoItem
-from offtake.errors import ACCESS_DENIED, DATASET_FORBIDDEN, DATASET_GONE, SNAPSHOT_EXPIRED, DeliveryError
+from offtake.errors import (
+    ACCESS_DENIED,
+    DATASET_FORBIDDEN,
+    DATASET_GONE,
+    DELETES_NOT_COUNTED,
+    SNAPSHOT_EXPIRED,
+    DeliveryCode,
+    DeliveryError,
+)
 from offtake.exporting.job import DatasetExport, ExportJob, join_key
 from offtake.exporting.kept import Kept, repeats, take_over
 from offtake.exporting.target import DeliveryTarget
 from offtake.formats import pgp, types
 from offtake.formats.registry import file_format, format_for
-from offtake.lake import parts, scan, slicing
+from offtake.lake import current_state, parts, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.scan import TableScan
 from offtake.lake.storage.access import FileAccess
@@ -107,8 +115,9 @@ def _plan_dataset(
         plan.datasets.append(_row(job, dataset))
         return
     found = _scan(table, dataset, snapshot)
-    if found.warning:
-        plan.warnings.append(_warning(dataset, found.warning))
+    if found.kind == "full" and not found.files:
+        current_state.check_no_files(table.table, snapshot)
+    _warn(plan, dataset, found)
     schema = table.schema(snapshot)
     _check_types(job.target, schema)
     plan.datasets.append(_row(job, dataset, found=found, schema=schema))
@@ -121,7 +130,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
     if not kept.fits(dataset) or earlier.to_snapshot is None:
         return False
     to = earlier.to_snapshot
-    end = to if repeats(dataset, earlier) else table.current_snapshot
+    end = to if repeats(dataset, earlier) else table.snapshot_of(dataset.ref)
     added = scan.ScanPlan(to, "incremental", ())
     if end is not None and end != to:
         added = table.increment(to, end)
@@ -133,6 +142,7 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
     schema = table.schema(end)
     _check_types(job.target, schema)
     plan.warnings.extend(kept.warnings)
+    _warn(plan, dataset, added)
     row = _row(job, dataset, found=added, schema=schema)
     row.kind, row.position, row.from_snapshot = earlier.kind, earlier.position, earlier.from_snapshot
     row.input_files += earlier.input_files
@@ -146,9 +156,20 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
     return True
 
 
-def _warning(dataset: DatasetExport, text: str) -> InfoItem:
+def _warn(plan: Plan, dataset: DatasetExport, found: scan.ScanPlan) -> None:
+    if found.warning:
+        plan.warnings.append(_warning(dataset, found.warning))
+    if found.deleted_keys:
+        text = (
+            f"equality deletes of {found.deleted_keys} keys were added; it is not known how many rows of earlier "
+            "deliveries they removed, so the count of deleted rows is without them"
+        )
+        plan.warnings.append(_warning(dataset, text, DELETES_NOT_COUNTED))
+
+
+def _warning(dataset: DatasetExport, text: str, code: DeliveryCode = SNAPSHOT_EXPIRED) -> InfoItem:
     return {
-        "code": SNAPSHOT_EXPIRED.code,
+        "code": code.code,
         "message": f"{dataset.name}: {text}",
         "type": "Warning",
         "dataSetId": dataset.dataset_id,
@@ -178,7 +199,10 @@ def _check_types(target: DeliveryTarget, schema: parts.TableSchema) -> None:
 def _snapshot(table: TableScan, dataset: DatasetExport) -> int | None:
     if dataset.pin is not None:
         return dataset.pin.to_snapshot
-    return table.current_snapshot if dataset.has_table else None
+    current = table.snapshot_of(dataset.ref) if dataset.has_table else None
+    if current is None and dataset.position is not None and table.access is not None:
+        current_state.check_not_outdated(table.table, dataset.position)
+    return current
 
 
 def _scan(table: TableScan, dataset: DatasetExport, snapshot: int) -> scan.ScanPlan:
@@ -206,7 +230,7 @@ def _parts(
             number=number,
             dataset_id=dataset.dataset_id,
             key=_key(job, dataset, number),
-            slices=[one.to_json() for one in slices],
+            slices=parts.slices_to_json(slices),
             input_rows=sum(one.rows for one in slices),
             input_bytes=sum(one.bytes for one in slices),
         )

@@ -21,7 +21,7 @@ from offtake.exporting.plan import Plan, file_ending, make_plan
 from offtake.exporting.retry import DeferredError, RetryBudget, exhausted_error, retry
 from offtake.exporting.waiting import return_to_queue
 from offtake.failpoints import failpoint
-from offtake.lake.parts import FileSlice, TableSchema
+from offtake.lake.parts import TableSchema, slices_from_json
 from offtake.lake.storage.access import FileAccess
 from offtake.store import attempts, run_parts, run_plans, runs, waits
 from offtake.store.run_leases import Lease
@@ -154,7 +154,7 @@ class _Delivery:
             part.number: PartTask(
                 number=part.number,
                 key=part.key,
-                slices=tuple(map(FileSlice.from_json, part.slices)),
+                slices=slices_from_json(part.slices),
                 schema=schemas[part.dataset_id],
                 target=self._job.target,
                 again=again,

@@ -4,7 +4,7 @@ The flow's position does not change, and no slot of its schedule is used. Only o
 disabled flow can be backfilled too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -80,7 +80,7 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequenc
         raise BackfillRefusedError(f"The flow no longer exports dataset(s) {', '.join(gone)}{left}.")
     for dataset_id, pin in pins.items():
         # Refuse expired snapshots: the run would deliver other rows.
-        _check(session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]))
+        _check(session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]), None)
     return Backfill(pins, run.id)
 
 
@@ -97,13 +97,13 @@ def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selecte
 
     Raises `BackfillRefusedError` naming the snapshot when a snapshot is not in the history of a dataset's table.
     """
-    exported = _exported_ranges(session, flow)
+    exported, refs = _exported_ranges(session, flow), _refs(session, flow)
     foreign = [one for one in selected if one not in exported]
     if foreign:
         raise BackfillRefusedError(f"Flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
     pins: Pins = {}
     for dataset_id in dict.fromkeys(selected or exported):
-        to = _check(session, lake, dataset_id, snapshots)
+        to = _check(session, lake, dataset_id, snapshots, refs.get(dataset_id))
         pins[dataset_id] = {"full": snapshots.since is None, "from_snapshot": snapshots.since, "to_snapshot": to}
     return Backfill(pins)
 
@@ -116,23 +116,33 @@ def of_dates(
     `since_ms` None: everything that the tables held at `to_ms`. Datasets without a snapshot in that time are left out.
     Raises `BackfillRefusedError` when nothing is left, or when the rows cannot be determined.
     """
-    exported = _exported_ranges(session, flow)
+    exported, refs = _exported_ranges(session, flow), _refs(session, flow)
     pins: Pins = {}
     for dataset_id in [one for one in exported if not selected or one in selected]:
         row = session.get(Dataset, dataset_id)
-        steps = (ancestry(lake, TableName(row.table_name)) if row is not None else None) or []
+        steps = (ancestry(lake, TableName(row.table_name), ref=refs.get(dataset_id)) if row is not None else None) or []
         to = max((one for one in steps if one.timestamp_ms <= to_ms), key=lambda one: one.timestamp_ms, default=None)
         if to is None:
             continue
         since = _before(steps, since_ms)
+        if since is None and since_ms is not None and steps[0].follows_expired:
+            raise BackfillRefusedError(
+                f"The history of dataset {dataset_id} before {_utc(steps[0].timestamp_ms)} has been removed "
+                "(OFFTAKE_SNAPSHOT_DAYS), so the rows of that period cannot be told from earlier ones. Choose a later "
+                "start, or export everything until the end of the period."
+            )
         if since == to.snapshot_id:
             continue
-        _check(session, lake, dataset_id, Range(since, to.snapshot_id))
+        _check(session, lake, dataset_id, Range(since, to.snapshot_id), refs.get(dataset_id))
         pins[dataset_id] = {"full": since is None, "from_snapshot": since, "to_snapshot": to.snapshot_id}
     if not pins:
         raise BackfillRefusedError("No dataset of the flow has a snapshot in that time; nothing was started.")
     start = {} if since_ms is None else {"windowStartTime": since_ms}
     return Backfill(pins, params=start | {"windowEndTime": to_ms})
+
+
+def _utc(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _before(steps: Sequence[SnapshotStep], since_ms: int | None) -> int | None:
@@ -163,17 +173,21 @@ def request(session: Session, caller: Caller, flow_id: str, backfill: Backfill, 
     return row
 
 
+def _refs(session: Session, flow: Flow) -> Mapping[str, str]:
+    return session.get_one(SourceConnection, flow.source_connection_id).refs or {}
+
+
 def _exported_ranges(session: Session, flow: Flow) -> list[str]:
     return session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
 
 
-def _check(session: Session, lake: Lake, dataset_id: str, snapshots: Range) -> int:
+def _check(session: Session, lake: Lake, dataset_id: str, snapshots: Range, ref: str | None) -> int:
     """The last snapshot of the range, all of which must still be in the table's history."""
     row = session.get(Dataset, dataset_id)
     if row is None:
         raise BackfillRefusedError(f"Dataset {dataset_id} no longer exists.")
     which = f"dataset {row.name} ({row.id})"
-    steps = ancestry(lake, TableName(row.table_name), snapshots.to)
+    steps = ancestry(lake, TableName(row.table_name), snapshots.to, ref)
     if steps is None and snapshots.to is not None:
         raise BackfillRefusedError(f"Snapshot {snapshots.to} is not (or no longer) in the history of {which}.")
     if not steps:

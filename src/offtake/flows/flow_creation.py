@@ -1,6 +1,6 @@
 """Creates a flow with its source and target connections in one transaction, as the wizard needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
@@ -69,13 +69,21 @@ def create(
 
 
 def create_source(
-    session: Session, caller: Caller, name: str, dataset_ids: Sequence[str], now_ms: int
+    session: Session,
+    caller: Caller,
+    name: str,
+    dataset_ids: Sequence[str],
+    now_ms: int,
+    refs: Mapping[str, str] | None = None,
 ) -> SourceConnection:
-    """Create the source connection for these datasets."""
+    """Create the source connection for these datasets; `refs`: branches and tags by dataset id, not checked again."""
+    chosen = refs or {}
     body = {
         "name": name,
         "connectionSpec": {"id": specs.DATA_LAKE, "version": "1.0"},
-        "params": {"datasets": [{"dataSetId": one} for one in dataset_ids]},
+        "params": {
+            "datasets": [{"dataSetId": one} | ({"ref": chosen[one]} if one in chosen else {}) for one in dataset_ids]
+        },
     }
     return source_connections.create(session, caller, body, now_ms)
 

@@ -59,7 +59,8 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
     found = []
     for dataset_id in source.dataset_ids:
         row = session.get(Dataset, dataset_id)
-        history = ancestry(lake, TableName(row.table_name)) if row else None
+        ref = (source.refs or {}).get(dataset_id)
+        history = ancestry(lake, TableName(row.table_name), ref=ref) if row else None
         position = positions.get(dataset_id)
         result = (
             None if everything else continuity.check_continuity(ranges[dataset_id], position, history or [], restarts)

@@ -22,6 +22,7 @@ from offtake.store.tables import Connection, Dataset, Flow, Run, RunPart, Source
 class ExportedDataset:
     """A dataset of a flow. `name` None: the caller may not see it, or it is gone.
 
+    `ref`: its branch or tag; None for main.
     `delivered_ms`: when rows up to `snapshot_id` were delivered, by run `run_id`; None before the first delivery.
     """
 
@@ -30,6 +31,7 @@ class ExportedDataset:
     snapshot_id: int | None
     delivered_ms: int | None
     run_id: str | None
+    ref: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
 
 def exported_datasets(session: Session, caller: Caller, flow: Flow) -> list[ExportedDataset]:
     """The datasets of the flow, and how far each is delivered."""
-    ids = session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
+    source = session.get_one(SourceConnection, flow.source_connection_id)
+    ids, refs = source.dataset_ids, source.refs or {}
     visible = (Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller))
     found = session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids), *visible))
     names = dict(found.all())
@@ -92,5 +95,5 @@ def exported_datasets(session: Session, caller: Caller, flow: Flow) -> list[Expo
     for dataset_id in ids:
         position = positions.get(dataset_id)
         snapshot, at, run_id = (position.snapshot_id, position.updated_at, position.run_id) if position else (None,) * 3
-        exported.append(ExportedDataset(dataset_id, names.get(dataset_id), snapshot, at, run_id))
+        exported.append(ExportedDataset(dataset_id, names.get(dataset_id), snapshot, at, run_id, refs.get(dataset_id)))
     return exported

@@ -44,7 +44,7 @@ def count_pending(session: Session, lake: Lake, datasets: Iterable[ExportedDatas
     for one in seen:
         if time.monotonic() > until:
             break
-        pending = _pending(lake, TableName(names[one.dataset_id]), one.snapshot_id)
+        pending = _pending(lake, TableName(names[one.dataset_id]), one)
         if pending is not None:
             found[one.dataset_id] = pending
     return found
@@ -59,8 +59,9 @@ def count_after_run(session: Session, lake: Lake, caller: Caller, view: RunView)
     return count_pending(session, lake, [one for one in datasets if one.dataset_id in planned])
 
 
-def _pending(lake: Lake, table: TableName, position: int | None) -> PendingRows | None:
-    history = ancestry(lake, table)
+def _pending(lake: Lake, table: TableName, dataset: ExportedDataset) -> PendingRows | None:
+    position = dataset.snapshot_id
+    history = ancestry(lake, table, ref=dataset.ref)
     if history is None:
         return None
     at = next((index for index, step in enumerate(history) if step.snapshot_id == position), None)

@@ -14,9 +14,14 @@ from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
+from offtake.destinations.parameters import EXTENSION
 from offtake.documents import Json
-from offtake.errors import FieldProblem, InvalidInputError
+from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
 from offtake.flows import connections, specs, usage
+from offtake.lake import scan
+from offtake.lake.catalog import Lake
+from offtake.lake.table_names import TableName
+from offtake.lake.table_refs import MAIN, UnknownRefError, ref_snapshot
 from offtake.store.tables import Connection, Dataset, SourceConnection
 
 _LAKE_CONNECTION = "Data Lake"
@@ -37,10 +42,14 @@ _RULES: Final = Rules(
 
 
 class DatasetRef(Body):
-    """One dataset to export; the name is informational and optional."""
+    """One dataset to export; the name is informational and optional.
+
+    `ref` (an extension): the branch or tag of the table that is exported, by default its main branch.
+    """
 
     data_set_id: str
     name: str | None = None
+    ref: str | None = Field(default=None, min_length=1, max_length=200, json_schema_extra=EXTENSION)
 
 
 class SourceParams(Body):
@@ -76,11 +85,55 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
         connection_spec_id=specs.DATA_LAKE,
         base_connection_id=_lake_connection(session, caller, now_ms).id,
         dataset_ids=dataset_ids,
+        refs=refs_of(new) or None,
         data=new.data,
     )
     session.add(row)
     audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
     return row
+
+
+def check_refs(session: Session, lake: Lake, caller: Caller, body: Sent) -> None:
+    """Raise `Problem` for branches and tags that the tables of the body's datasets do not have. Reads these tables.
+
+    What else is wrong with the body is left to `create`.
+    """
+    caller.require(EXPORT_DATASETS)
+    caller.require(VIEW_DATASETS)
+    try:
+        new = bodies.parse_body(NewSourceConnection, body)
+    except Problem:
+        return
+    refs = refs_of(new)
+    known = {
+        row.id: row
+        for row in session.scalars(select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs)))
+    }
+    found = []
+    for index, dataset in enumerate(new.params.datasets):
+        row = known.get(dataset.data_set_id)
+        if dataset.ref is None or row is None:
+            continue
+        why = _why_unknown(lake, row, dataset.ref)
+        found += [FieldProblem(f"/params/datasets/{index}/ref", why)] if why else []
+    if found:
+        raise problems.of_fields(InvalidInputError(found))
+
+
+def _why_unknown(lake: Lake, row: Dataset, ref: str) -> str | None:
+    try:
+        table = scan.find_table(lake, TableName(row.table_name))
+        if table is None:
+            return f"dataset {row.id} has no rows yet, and so no branches and tags"
+        ref_snapshot(table.table, ref)
+    except (UnknownRefError, DeliveryError) as error:
+        return str(error)
+    return None
+
+
+def refs_of(new: NewSourceConnection) -> dict[str, str]:
+    """By dataset id, the branches and tags other than main."""
+    return {one.data_set_id: one.ref for one in new.params.datasets if one.ref is not None and one.ref != MAIN}
 
 
 def update(
@@ -123,7 +176,7 @@ def render_all(session: Session, rows: Sequence[SourceConnection], caller: Calle
 
 
 def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: Mapping[str, Dataset]) -> Json:
-    named = [{"dataSetId": one} | ({"name": datasets[one].name} if one in datasets else {}) for one in row.dataset_ids]
+    named = [_render_dataset(one, datasets.get(one), (row.refs or {}).get(one)) for one in row.dataset_ids]
     return (
         entities.entity_fields(row, caller)
         | {
@@ -134,6 +187,11 @@ def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: M
         }
         | ({"data": row.data} if row.data else {})
     )
+
+
+def _render_dataset(dataset_id: str, dataset: Dataset | None, ref: str | None) -> Json:
+    named = {} if dataset is None else {"name": dataset.name}
+    return {"dataSetId": dataset_id} | named | ({} if ref is None else {"ref": ref})
 
 
 def _check_datasets(session: Session, caller: Caller, dataset_ids: list[str]) -> None:

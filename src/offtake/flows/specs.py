@@ -8,6 +8,7 @@ from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
+from offtake.destinations.parameters import EXTENSION
 from offtake.destinations.registry import DESTINATIONS
 from offtake.documents import Json
 from offtake.flows.schedule import ScheduleRules
@@ -87,8 +88,17 @@ def _by_id(specs: list[Json], resource_type: str, spec_id: str) -> Json:
     raise problems.not_found(resource_type, spec_id)
 
 
+_REF: Final[Json] = {
+    "type": "string",
+    "title": "Branch or tag",
+    "description": "The branch or tag of the dataset's table to export instead of its main branch.",
+    "maxLength": 200,
+    **EXTENSION,
+}
+
+
 def _data_lake_spec() -> Json:
-    entry = {"type": "object", "properties": {"dataSetId": {"type": "string"}, "name": {"type": "string"}}}
+    entry = {"type": "object", "properties": {"dataSetId": {"type": "string"}, "name": {"type": "string"}, "ref": _REF}}
     datasets = {"type": "array", "minItems": 1, "items": entry | {"required": ["dataSetId"]}}
     return {
         "id": DATA_LAKE,

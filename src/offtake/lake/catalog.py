@@ -1,33 +1,34 @@
 """The Iceberg catalog: tables in a SQL database, and a warehouse folder with the data files."""
 
 import contextlib
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
-from pyiceberg.io import PY_IO_IMPL
+from pyiceberg.io import PY_IO_IMPL, FileIO
 from pyiceberg.table import Table
-from sqlalchemy import event, make_url
+from pyiceberg.typedef import EMPTY_DICT, Properties
+from sqlalchemy import event, make_url, select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from offtake.errors import OfftakeError, disk_error
-from offtake.lake import locations
-from offtake.lake.locations import local_path
+from offtake.lake.file_io import ACCESS
 from offtake.lake.registered import RegisteredTables
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
 from offtake.lake.table_names import TableName, parse
+from offtake.lake.warehouse import Warehouse, open_warehouse
 
 CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properties"))
 """The catalog's tables in its database, which can also hold the store's tables."""
 
 _CATALOG: Final = "offtake"
 _FILE_IO: Final = "offtake.lake.file_io.LocationsIO"
+_STORE_IO: Final = "offtake.lake.file_io.WarehouseIO"
 _REMEDY: Final = "The dataset is unchanged. Free disk space, then retry."
 _DISK_FULL: Final = "53100"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_MS: Final = 30_000
@@ -42,19 +43,24 @@ class LakeFullError(OfftakeError):
 class Lake:
     """A catalog opened by URL. Processes can share it: a commit that loses a race is retried on the new state."""
 
-    def __init__(self, catalog_url: str, warehouse: str, registered: RegisteredTables | None = None) -> None:
+    def __init__(
+        self,
+        catalog_url: str,
+        warehouse: str,
+        registered: RegisteredTables | None = None,
+        access: FileAccess | None = None,
+    ) -> None:
         """`catalog_url`: a SQLAlchemy URL; `warehouse`: the location of the folder with the tables' files.
 
-        `registered`: the tables of other catalogs, which only `load` and `find` reach. Raises `LocationError` when the
-        warehouse's scheme is not supported.
+        `registered`: the tables of other catalogs, which only `load` and `find` reach. `access`: how a warehouse in an
+        object store is opened. Raises `LocationError` when the warehouse's scheme is not supported.
         """
-        locations.split(warehouse)
-        self._warehouse = warehouse.rstrip("/")
+        self.warehouse: Warehouse = open_warehouse(warehouse, access)
         database = make_url(catalog_url).database
         if catalog_url.startswith("sqlite") and database:
             Path(database).parent.mkdir(parents=True, exist_ok=True)
         self._registered = registered or RegisteredTables()
-        self.catalog = _catalog(catalog_url, self._warehouse)
+        self.catalog = _catalog(catalog_url, self.warehouse)
         if catalog_url.startswith("sqlite"):
             self.catalog.engine.dispose()
             event.listen(self.catalog.engine, "connect", _prepare_sqlite)
@@ -75,9 +81,9 @@ class Lake:
             return None
 
     def access(self, table: TableName) -> FileAccess | None:
-        """How the files of a registered table are opened; None for an own one. Raises `DeliveryError` as `find`."""
+        """How the table's files are opened; None for files of this machine. Raises `DeliveryError` as `find`."""
         registered = parse(table)
-        return None if registered is None else access_of(self._registered.load(registered))
+        return self.warehouse.access if registered is None else access_of(self._registered.load(registered))
 
     def exists(self, table: TableName) -> bool:
         """Whether the catalog has the table; its metadata is not read."""
@@ -86,18 +92,28 @@ class Lake:
             return (namespace, table.removeprefix(f"{namespace}.")) in self.catalog.list_tables(namespace)
         return False
 
+    def metadata_location(self, table: TableName) -> str | None:
+        """The location of an own table's metadata, which changes with each commit; None without a table."""
+        namespace = table.split(".")[0]
+        query = select(IcebergTables.metadata_location).where(
+            IcebergTables.catalog_name == _CATALOG,
+            IcebergTables.table_namespace == namespace,
+            IcebergTables.table_name == table.removeprefix(f"{namespace}."),
+        )
+        with self.catalog.engine.connect() as connection:
+            found: str | None = connection.scalar(query)
+        return found
+
     def location(self, table: TableName) -> str:
         """The location of the folder of a new table with that name."""
-        return f"{self._warehouse}/{table.replace('.', '/')}"
+        return f"{self.warehouse.location}/{table.replace('.', '/')}"
 
     def tables_in(self, namespace: str) -> list[TableName]:
         """The tables of a namespace, including those with a folder but no catalog entry."""
         names: set[str] = set()
         with contextlib.suppress(NoSuchNamespaceError):
             names = {name for _, name in self.catalog.list_tables(namespace)}
-        folder = local_path(f"{self._warehouse}/{namespace}")
-        if folder.is_dir():
-            names |= {path.name for path in folder.iterdir() if path.is_dir()}
+        names.update(self.warehouse.folders_in(f"{self.warehouse.location}/{namespace}"))
         return [TableName(f"{namespace}.{name}") for name in sorted(names)]
 
     def purge(self, table: TableName) -> None:
@@ -106,7 +122,7 @@ class Lake:
             return
         with contextlib.suppress(NoSuchTableError):
             self.catalog.drop_table(table)
-        shutil.rmtree(local_path(self.location(table)), ignore_errors=True)
+        self.warehouse.remove_folder(self.location(table))
 
     def close(self) -> None:
         """Close the database connections."""
@@ -136,14 +152,23 @@ def _is_full(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) == _DISK_FULL
 
 
-def _catalog(url: str, warehouse: str) -> SqlCatalog:
-    properties = {"uri": url, "warehouse": warehouse, PY_IO_IMPL: _FILE_IO}
+class _OwnCatalog(SqlCatalog):
+    def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
+        # A property of a table, such as py-io-impl, decides nothing.
+        del properties
+        return super()._load_file_io({}, location)
+
+
+def _catalog(url: str, warehouse: Warehouse) -> SqlCatalog:
+    properties: dict[str, Any] = {"uri": url, "warehouse": warehouse.location, PY_IO_IMPL: _FILE_IO}
+    if warehouse.access is not None:
+        properties |= {PY_IO_IMPL: _STORE_IO, ACCESS: warehouse.access}
     # SqlCatalog creates its tables without IF NOT EXISTS: when another process creates them first, opening again works.
     for _ in range(_TRIES):
         with contextlib.suppress(OperationalError, ProgrammingError, IntegrityError):
-            return SqlCatalog(_CATALOG, **properties)
+            return _OwnCatalog(_CATALOG, **properties)
         time.sleep(_PAUSE_SECONDS)
-    return SqlCatalog(_CATALOG, **properties)
+    return _OwnCatalog(_CATALOG, **properties)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own connection type

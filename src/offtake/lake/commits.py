@@ -105,7 +105,7 @@ def write(lake: Lake, table: TableName, new: NewRows, attempt: Attempt) -> Batch
     and the attempt's files are deleted.
     """
     folder = f"{new.table.location() if new.table else lake.location(table)}/data"
-    files = DataFiles(folder, f"{attempt.batch_id}-{attempt.number}", null_columns_as_text(new.target))
+    files = DataFiles(lake.warehouse, folder, f"{attempt.batch_id}-{attempt.number}", null_columns_as_text(new.target))
     try:
         files.write(new.rows)
         failpoint("batch_written")

@@ -9,6 +9,7 @@
 
 import base64
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.name_mapping import create_mapping_from_schema
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import PrimitiveType
+from pyiceberg.types import IcebergType, PrimitiveType
 
 UNKNOWN: Final = -1
 """Instead of a schema's id: the column names in the file are ambiguous."""
@@ -48,7 +49,7 @@ class FileMetadata:
         """For reading the table with the snapshot's schema."""
         changed = column_names_were_reused(table)
         return FileMetadata(
-            _identities=_identities(table, schema_of(table, snapshot)),
+            _identities=_identities(table, _all_columns(table, schema_of(table, snapshot))),
             _names={number: index_by_name(schema) for number, schema in table.schemas().items()} if changed else {},
             _written_under={one.snapshot_id: one.schema_id for one in table.metadata.snapshots} if changed else {},
         )
@@ -102,12 +103,24 @@ def former_names(table: Table) -> dict[int, str]:
     return {number: create_mapping_from_schema(one).model_dump_json() for number, one in table.schemas().items()}
 
 
-def _identities(table: Table, schema: Schema) -> dict[int, tuple[_FieldIdentity, ...]]:
+def _all_columns(table: Table, schema: Schema) -> Callable[[int], IcebergType | None]:
+    """The type of a column by its id; of dropped columns too, which equality deletes can refer to."""
+    newest_first = sorted(table.schemas().values(), key=lambda one: one.schema_id, reverse=True)
+
+    def type_of(field_id: int) -> IcebergType | None:
+        found = (one for one in (schema, *newest_first) if field_id in one.field_ids)
+        first = next(found, None)
+        return None if first is None else first.find_type(field_id)
+
+    return type_of
+
+
+def _identities(table: Table, type_of: Callable[[int], IcebergType | None]) -> dict[int, tuple[_FieldIdentity, ...]]:
     found = defaultdict(list)
     for number, spec in table.specs().items():
         for index, field in enumerate(spec.fields):
-            if isinstance(field.transform, IdentityTransform) and field.source_id in schema.field_ids:
-                kind = schema.find_type(field.source_id)
+            kind = type_of(field.source_id)
+            if isinstance(field.transform, IdentityTransform) and kind is not None:
                 assert isinstance(kind, PrimitiveType)  # noqa: S101 - only primitive types can be partition columns
                 found[number].append(_FieldIdentity(index, field.source_id, kind))
     return {number: tuple(identities) for number, identities in found.items()}

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -23,7 +22,6 @@ from offtake.lake.commits import (
 )
 from offtake.lake.committed_batch import CommittedBatch
 from offtake.lake.evolution import SchemaChange
-from offtake.lake.locations import local_path
 from offtake.lake.parsing.columns import Changes, Resolver, iceberg_schema, null_columns_as_text
 from offtake.lake.parsing.conform import cast_to_schema
 from offtake.lake.parsing.errors import ImportRefusedError
@@ -120,13 +118,12 @@ def clear(lake: Lake, table: TableName, batch_id: str) -> None:
     loaded = lake.find(table)
     snapshot = commits.snapshot_with(loaded, BATCH_ID, batch_id) if loaded else None
     files = scan.added_files(loaded, snapshot) if loaded and snapshot else []
-    committed = {Path(file.file_path).name for file in files}
-    folder = local_path(lake.location(table)) / "data"
-    for path in folder.glob(f"{batch_id}-*.parquet"):
-        if path.name not in committed:
-            path.unlink(missing_ok=True)
+    committed = {file.file_path.rpartition("/")[2] for file in files}
+    folder, prefix = f"{lake.location(table)}/data", f"{batch_id}-"
+    left = [one for one in lake.warehouse.files_in(folder, after=prefix) if one.name.startswith(prefix)]
+    lake.warehouse.remove(one.location for one in left if one.name not in committed)
     if loaded is None:
-        remove_empty(folder)
+        remove_empty(lake.warehouse, folder)
 
 
 def revert(lake: Lake, table: TableName, batch: CommittedBatch) -> None:

@@ -4,21 +4,22 @@ A live file's manifest entry names the snapshot that added it, so the last snaps
 added. Compactions (`replace`) need their history. If a compaction rewrote only files added in the range, all rows it
 wrote were added in the range, and its output is read. If it also rewrote older files (a mixed compaction), its output
 has rows of both; then its input files from the range are read, as they were before it. That is exact as long as its
-output is still in the table without deletes. Otherwise the metadata does not tell which of the remaining rows were
-added in the range.
+output is still in the table, and no row of it is deleted by position. Equality deletes of the output delete the same
+rows of the input files. Otherwise the metadata does not tell which of the remaining rows were added in the range.
 
 A table can contain a path several times: then it contains the path's rows several times, and each entry counts.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import ManifestEntry, ManifestEntryStatus
 from pyiceberg.table.snapshots import Operation, Snapshot
 
+from offtake.lake.delete_files import DeleteFile, EqualityDeletes
 from offtake.lake.deletes import Deletes, partition_of
 from offtake.lake.manifests import Manifests
 
@@ -28,10 +29,11 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class RowOrigin:
-    """A data file to read: its manifest entry, and the paths of the position-delete files that apply to it."""
+    """A data file to read: its manifest entry, and the deletes that apply to it. `updated`: see `scan.DataFile`."""
 
     entry: ManifestEntry
-    deletes: tuple[str, ...]
+    deletes: tuple[DeleteFile, ...]
+    updated: tuple[int, int] | None = None
 
 
 def operation(snapshot: Snapshot) -> Operation:
@@ -43,7 +45,7 @@ def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[RowOrigin]
     """The files with the rows that the snapshots added and that the last snapshot still has, oldest first.
 
     `snapshots` are consecutive snapshots of one branch, oldest first. Returns None when the metadata does not tell
-    these rows from older ones. Raises `DeliveryError` for unsupported deletes.
+    these rows from older ones. Raises `DeliveryError` for deletes that cannot be read.
     """
     if not snapshots:
         return []
@@ -58,13 +60,34 @@ def added_in(manifests: Manifests, snapshots: list[Snapshot]) -> list[RowOrigin]
 class _MixedCompaction:
     """The output of compactions that mixed rows added in the range with older ones.
 
-    `sources`: the input files with the rows of the range. `files`: the output files that are still in the table.
-    `complete`: no output file or row has been removed.
+    `sources`: the input files with the rows of the range, and the deletes that apply to them. `files`: the output
+    files that are still in the table. `complete`: no output file has been removed, nor a row by position. `by_value`:
+    the equality deletes that have been applied to the sources since the compaction.
     """
 
     sources: list[RowOrigin]
     files: dict[Key, ManifestEntry]
-    complete: bool
+    complete: bool = True
+    by_value: frozenset[EqualityDeletes] = frozenset()
+
+    def apply(self, deletes: Deletes, changed: Iterable[ManifestEntry]) -> None:
+        """Apply the deletes of a snapshot to the sources; `changed`: the output files whose deletes count from then on.
+
+        An equality delete of the output deletes rows by their values, so it deletes the same rows of the sources. That
+        holds only if it applies to all of the output: which file a row of the sources is in is unknown.
+        """
+        if any(map(deletes.has_deleted_positions, changed)):
+            self.complete = False
+        of_files = [deletes.equality_in_scope(entry) for entry in self.files.values()]
+        found = frozenset[EqualityDeletes]().union(*of_files)
+        if any(not found - self.by_value <= one for one in of_files):
+            self.complete = False
+        added = sorted(found - self.by_value, key=lambda one: one.path)
+        self.sources = [
+            replace(one, deletes=(*one.deletes, *(delete for delete in added if delete not in one.deletes)))
+            for one in self.sources
+        ]
+        self.by_value |= found
 
 
 @dataclass
@@ -88,6 +111,7 @@ class _LineageWalker:
         self._order = {snapshot.snapshot_id: index for index, snapshot in enumerate(snapshots)}
         self._compactions = {one.snapshot_id for one in snapshots if operation(one) == Operation.REPLACE}
         self._last = snapshots[-1]
+        self._manifests.deletes(self._last)  # first: it decides what is read of entries
         self._pure: set[Key] = set()
         self._mixed: dict[Key, _MixedCompaction] = {}
 
@@ -104,12 +128,14 @@ class _LineageWalker:
                 self._add_mixed(inputs, self._manifests.deletes(before))
 
     def pending_rows(self) -> list[RowOrigin] | None:
-        live = self._live(self._last)
+        # First: it determines whether the entries have bounds.
         deletes = self._manifests.deletes(self._last)
+        live = self._live(self._last)
         entries = (entry for of_key in live.values() for entry in of_key)
         found = [RowOrigin(entry, deletes.delete_files_for(entry)) for entry in entries if self._is_added(entry)]
         for compaction in {id(one): one for one in self._mixed.values()}.values():
-            if not compaction.complete or any(deletes.subtract(entry) for entry in compaction.files.values()):
+            compaction.apply(deletes, compaction.files.values())
+            if not compaction.complete:
                 return None
             found += compaction.sources
         return sorted(found, key=lambda one: (self._order[_added_snapshot(one.entry)], one.entry.data_file.file_path))
@@ -178,15 +204,15 @@ class _LineageWalker:
         return list(found.values())
 
     def _add_mixed(self, inputs: _CompactionInputs, deletes: Deletes) -> None:
-        readable = [entry for entry in inputs.added if not deletes.refuse(entry)]
         compaction = _MixedCompaction(
-            sources=[RowOrigin(entry, deletes.delete_files_for(entry)) for entry in readable],
+            sources=[RowOrigin(entry, deletes.delete_files_for(entry)) for entry in inputs.added],
             files={_key(entry): entry for entry in inputs.outputs},
-            complete=len(readable) == len(inputs.added) and not any(map(deletes.subtract, inputs.mixed_entries)),
         )
         rewritten = set(map(_key, inputs.mixed_entries))
         for earlier in {id(one): one for one in inputs.mixed}.values():
+            earlier.apply(deletes, (entry for entry in inputs.mixed_entries if _key(entry) in earlier.files))
             compaction.sources += earlier.sources
+            compaction.by_value |= earlier.by_value
             compaction.files |= {key: entry for key, entry in earlier.files.items() if key not in rewritten}
             compaction.complete = compaction.complete and earlier.complete
         for key in rewritten:

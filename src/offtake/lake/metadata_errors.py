@@ -19,7 +19,7 @@ from offtake.lake import outages
 from offtake.lake.locations import LocationError
 from offtake.lake.parquet_files import shortened
 
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     OSError,
     ValidationError,
     ResolveError,
@@ -31,17 +31,22 @@ _UNREADABLE: Final = (
     # Avro decoders raise these for damaged manifests.
     EOFError,
     IndexError,
-    OverflowError,
+    ArithmeticError,
     SystemError,
     RecursionError,
+    # Validators of PyIceberg raise these for values of another type than they expect.
+    AttributeError,
+    AssertionError,
     struct.error,
     zlib.error,
 )
+"""What PyIceberg raises for damaged or unsupported metadata."""
 _SQLITE_UNAVAILABLE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
 _POSTGRESQL_UNAVAILABLE: Final = ("08", "53", "57")
 """Classes of SQLSTATE: connection exception, insufficient resources, operator intervention."""
 _TOO_DEEP: Final = ("its columns are nested too deeply", "Reduce the nesting of the columns.")
 _UNSUPPORTED_TYPE: Final = re.compile(r"(?:Unsupported field type|Type not recognized): '?([^']+)'?")
+_UNSUPPORTED_DEFAULT: Final = re.compile(r"Cannot deserialize bytes, type (.+) not supported: ", re.DOTALL)
 _SAME_NAME: Final = re.compile(r"multiple fields for name (.+): \d+ and \d+")
 
 
@@ -67,11 +72,16 @@ def translating_errors(table: str) -> Iterator[None]:
         if not _is_unavailable(error):
             raise
         raise outages.unreachable(f"The catalog's entry of {table}", _database_message(error)) from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if outages.is_transient(error):
             raise outages.unreachable(f"The metadata of {table}", shortened(error)) from None
-        cause, remedy = _cause(error)
-        raise DeliveryError(EXPORT_FAILED, f"The metadata of {table} cannot be read: {cause}.", remedy) from error
+        raise unreadable(table, error) from error
+
+
+def unreadable(table: str, error: Exception) -> DeliveryError:
+    """The error for metadata that is damaged or not supported; it names the cause."""
+    cause, remedy = _cause(error)
+    return DeliveryError(EXPORT_FAILED, f"The metadata of {table} cannot be read: {cause}.", remedy)
 
 
 def _is_unavailable(error: SQLAlchemyError) -> bool:
@@ -105,7 +115,11 @@ def _cause(error: Exception) -> tuple[str, str]:
         return _TOO_DEEP
     if isinstance(error, UnicodeDecodeError | EOFError | zlib.error | struct.error | SystemError):
         return f"a metadata file is damaged ({shortened(error)})", "Restore the table's metadata files from a backup."
-    return f"{shortened(error)} ({type(error).__name__})", "Check that the table's metadata follows Iceberg's format."
+    cause, remedy = f"{shortened(error)} ({type(error).__name__})", "Check that the metadata follows Iceberg's format."
+    if isinstance(error, TypeError) and (found := _UNSUPPORTED_DEFAULT.match(str(error))):
+        cause = f"a column has a default value of the type {found[1][:200]}, which is not supported"
+        remedy = "Drop the column, or add one without a default value."
+    return cause, remedy
 
 
 def _of_document(error: pydantic.ValidationError) -> tuple[str, str]:

@@ -38,7 +38,10 @@ class ColumnNames:
     def of(fields: Iterable[pa.Field]) -> "ColumnNames":
         """The mapping from the fields' own names."""
         return ColumnNames(
-            [{"field-id": _id(field), "names": [field.name], "fields": _mapping_inside(field.type)} for field in fields]
+            [
+                {"field-id": field_id_of(field), "names": [field.name], "fields": _mapping_inside(field.type)}
+                for field in fields
+            ]
         )
 
     def id_of(self, name: str) -> int | None:
@@ -113,12 +116,12 @@ class _StructReader:
     def children(
         self, file: Sequence[pa.Field], target: Sequence[pa.Field], names: ColumnNames, path: str
     ) -> list[_Child]:
-        by_name = not any(_id(field) for field in file)
-        ids = (names.id_of(field.name) if by_name else _id(field) for field in file)
+        by_name = not any(field_id_of(field) for field in file)
+        ids = (names.id_of(field.name) if by_name else field_id_of(field) for field in file)
         index_by_id = {field_id: index for index, field_id in enumerate(ids)}
         children: list[_Child] = []
         for field in target:
-            field_id = _id(field)
+            field_id = field_id_of(field)
             assert field_id is not None  # noqa: S101 - all fields of the target schema have ids
             if field_id in index_by_id:
                 index, below = index_by_id[field_id], names.below(field_id)
@@ -209,6 +212,8 @@ def _leaf(file: pa.DataType, target: pa.DataType, path: str) -> Column:
         return lambda array: pa.ExtensionArray.from_storage(target, array)
     if isinstance(target, pa.UuidType) and _is_one_of(file, pa.string(), _TEXT):
         return lambda array: _uuids(array, path)
+    if isinstance(target, pa.UuidType) and _is_one_of(file, pa.binary(), _VARIABLE_BYTES):
+        return lambda array: pa.ExtensionArray.from_storage(target, _cast(array, target.storage_type, path))
     if pa.types.is_string(target) and _is_one_of(file, pa.binary(), _VARIABLE_BYTES):
         # Text without the string annotation. Like all text, it is checked for UTF-8 later.
         return lambda array: array.cast(pa.binary()).view(target)
@@ -291,11 +296,12 @@ def _is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _id(field: pa.Field) -> int | None:
+def field_id_of(field: pa.Field) -> int | None:
+    """The field's id in Iceberg, or None."""
     found = (field.metadata or {}).get(_FIELD_ID)
     return None if found is None else int(found)
 
 
 def has_field_ids(file: pa.Schema) -> bool:
     """Whether any column of the file has a field id."""
-    return any(_id(field) is not None for field in file)
+    return any(field_id_of(field) is not None for field in file)

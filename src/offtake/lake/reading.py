@@ -1,30 +1,37 @@
 """Reading a plan's files, batch by batch. Runs in worker processes: PyIceberg is imported only when needed."""
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import lru_cache
-from typing import Any, Final
+from contextlib import ExitStack, closing, contextmanager
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake import parquet_files, text
-from offtake.lake.parquet_files import open_parquet, parquet_in
+from offtake.lake.column_selection import delivered_columns
+from offtake.lake.parquet_files import OpenParquet, open_parquet
 from offtake.lake.parts import FileSlice, TableSchema, narrow_types
-from offtake.lake.positions import deleted_positions, without
+from offtake.lake.positions import without
 from offtake.lake.projection import ColumnNames, Missing, ProjectionError, has_field_ids, is_identity, projection
+from offtake.lake.row_files import ParquetRows, open_rows
+from offtake.lake.row_filter import left_out
 from offtake.lake.storage.access import FileAccess
-from offtake.lake.storage.files import open_input
+from offtake.lake.storage.files import open_ahead, open_input
+from offtake.lake.storage.range_requests import Check
+from offtake.lake.storage.read_ahead import ReadAhead
+from offtake.lake.table_columns import missing_values
 from offtake.lake.text import InvalidText, InvalidTextError
 
 _ROWS: Final = 8192
 _CHECKED_ROWS: Final = 65_536
 _MOST_OPEN: Final = 256
 """Open files of one part: a process can have 1,024 open, and a part with more files has small files only."""
+_OPEN_AHEAD: Final = 8
+"""Files that are open at the same time, before they are read."""
+_WHOLE: Final = 2 * 1024 * 1024
+"""Files up to this size are fetched from object stores whole: another request would take longer than their bytes."""
 
 StoredGroups = tuple[pa.NativeFile, int, int | None]
 """An open file, and its row groups `[first, last)`; `last` None means all from `first`."""
@@ -36,17 +43,21 @@ def read(
     access: FileAccess | None = None,
     *,
     invalid_text: InvalidText = "fail",
+    check: Check | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of the slices in order, in batches of at most 8192 rows, in the delivered schema.
 
     Columns are matched by field id, so columns added, dropped, renamed, reordered or widened since a file was written
-    are read correctly. `access`: of a registered table. Raises `DeliveryError` when a file cannot be read, and for text
-    that is not UTF-8 unless `invalid_text` is "replace".
+    are read correctly. `access`: of a registered table. `check` is called while an object store is waited for, and
+    raises when the work must stop. Raises `DeliveryError` when a file cannot be read, and for text that is not UTF-8
+    unless `invalid_text` is "replace".
     """
     target = schema.arrow_schema
-    for piece in pieces:
-        with translating_errors([piece]):
-            yield from _read_file(piece, schema, target, access, invalid_text)
+    with closing(ReadAhead(check)) as ahead:
+        for index, piece in enumerate(pieces):
+            with translating_errors([piece]):
+                _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead, _WHOLE)
+                yield from _read_file(piece, schema, target, access, ahead, invalid_text)
 
 
 @contextmanager
@@ -56,6 +67,7 @@ def unchanged_row_groups(
     access: FileAccess | None = None,
     *,
     invalid_text: InvalidText = "fail",
+    check: Check | None = None,
 ) -> Iterator[list[StoredGroups] | None]:
     """Context manager: the slices' open files and row groups, when they can be delivered byte for byte.
 
@@ -66,12 +78,14 @@ def unchanged_row_groups(
     if len(pieces) > _MOST_OPEN:
         yield None
         return
-    with ExitStack() as opened:
-        found: list[StoredGroups] = []
-        for piece in pieces:
+    with ExitStack() as opened, closing(ReadAhead(check)) as ahead:
+        found: list[OpenParquet] = []
+        for index, piece in enumerate(pieces):
             with translating_errors([piece]):
-                file = opened.enter_context(open_input(piece.path, access))
-                stored = parquet_in(file)
+                if piece.format != "PARQUET" or (piece.updated and piece.updated[0] <= piece.updated[1]):
+                    break
+                _open_ahead(pieces[index : index + _OPEN_AHEAD], access, ahead)
+                stored = OpenParquet(opened.enter_context(open_input(piece.path, access, _size(piece), ahead)))
                 if piece.delete_files or not _is_copyable(piece, stored.schema_arrow, target, schema):
                     break
                 try:
@@ -80,8 +94,15 @@ def unchanged_row_groups(
                     if invalid_text == "fail":
                         raise
                     break
-            found.append((file, piece.first, piece.last))
-        yield found if len(found) == len(pieces) else None
+            found.append(stored)
+        if len(found) < len(pieces):
+            yield None
+            return
+        for piece, stored in zip(pieces, found, strict=True):
+            with translating_errors([piece]):
+                stored.keep_indexes()
+                stored.read_ahead(_groups(piece, stored))
+        yield [(stored.source, piece.first, piece.last) for piece, stored in zip(pieces, found, strict=True)]
 
 
 @contextmanager
@@ -104,12 +125,27 @@ def translating_errors(pieces: Sequence[FileSlice]) -> Iterator[None]:
         ) from None
 
 
-def _check_text(piece: FileSlice, file: pq.ParquetFile) -> None:
+def _open_ahead(
+    pieces: Sequence[FileSlice], access: FileAccess | None, ahead: ReadAhead, whole: int | None = None
+) -> None:
+    """Open the slices' files, whose ends are then fetched at the same time."""
+    files = [(piece.path, _size(piece)) for piece in pieces if piece.format == "PARQUET"]
+    open_ahead(files, access, ahead, *(() if whole is None else (whole,)))
+
+
+def _size(piece: FileSlice) -> int | None:
+    """The size of the file, when the slice is the whole file."""
+    return piece.bytes if piece.first == 0 and piece.last is None else None
+
+
+def _check_text(piece: FileSlice, file: OpenParquet) -> None:
     """Raise `InvalidTextError` for text of the slice that is not UTF-8. Files marked as checked are not read."""
     columns = _text_columns(file)
     if not columns or _is_marked(piece, file):
         return
-    for batch in file.iter_batches(_CHECKED_ROWS, row_groups=_groups(piece, file), columns=columns, use_threads=False):
+    groups = _groups(piece, file)
+    file.read_ahead(groups, columns)
+    for batch in file.iter_batches(_CHECKED_ROWS, row_groups=groups, columns=columns, use_threads=False):
         text.check(batch)
 
 
@@ -136,22 +172,52 @@ def _is_copyable(piece: FileSlice, stored: pa.Schema, target: pa.Schema, schema:
 
 
 def _read_file(
-    piece: FileSlice, schema: TableSchema, target: pa.Schema, access: FileAccess | None, invalid_text: InvalidText
+    piece: FileSlice,
+    schema: TableSchema,
+    target: pa.Schema,
+    access: FileAccess | None,
+    ahead: ReadAhead,
+    invalid_text: InvalidText,
 ) -> Iterator[pa.RecordBatch]:
-    with open_parquet(piece.path, access) as file:
+    if piece.format != "PARQUET":
+        yield from _read_whole(piece, schema, target, access, invalid_text)
+        return
+    with open_parquet(piece.path, access, _size(piece), ahead) as file:
+        groups, names = _groups(piece, file), _names(piece, file.schema_arrow, schema)
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
-        deleted = deleted_positions(piece.path, piece.delete_files, access)
+        deleted = left_out(ParquetRows(file), piece, groups, position, names, schema, access)
+        columns = delivered_columns(file.schema_arrow, target, names)
+        file.read_ahead(groups, columns)
         marked = _is_marked(piece, file)
-        project = projection(
-            file.schema_arrow, target, _names(piece, file.schema_arrow, schema), _missing(piece, schema)
-        )
+        stored = file.schema_arrow if columns is None else pa.schema([file.schema_arrow.field(one) for one in columns])
+        project = projection(stored, target, names, _missing(piece, schema))
         # There are as many processes as cores, so threads within a process would not help.
-        for batch in file.iter_batches(_ROWS, row_groups=_groups(piece, file), use_threads=False):
+        for batch in file.iter_batches(_ROWS, row_groups=groups, columns=columns, use_threads=False):
             projected = project(batch if deleted is None else without(batch, position, deleted))
             position += batch.num_rows
             if not marked and invalid_text == "replace":
                 projected = text.replace(projected)
             elif not marked:
+                text.check(projected)
+            yield projected
+
+
+def _read_whole(
+    piece: FileSlice, schema: TableSchema, target: pa.Schema, access: FileAccess | None, invalid_text: InvalidText
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file in another format than Parquet."""
+    with open_rows(piece.path, piece.format, access) as file:
+        names = _names(piece, file.schema, schema)
+        deleted = left_out(file, piece, None, 0, names, schema, access)
+    # Formats that are read in sequence are opened again.
+    with open_rows(piece.path, piece.format, access) as file:
+        project, position = projection(file.schema, target, names, _missing(piece, schema)), 0
+        for batch in file.batches(_ROWS):
+            projected = project(batch if deleted is None else without(batch, position, deleted))
+            position += batch.num_rows
+            if invalid_text == "replace":
+                projected = text.replace(projected)
+            else:
                 text.check(projected)
             yield projected
 
@@ -167,28 +233,4 @@ def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnName
 
 def _missing(piece: FileSlice, schema: TableSchema) -> Missing:
     """The values of columns that the file lacks: partition values, else initial defaults."""
-    partition = dict(piece.partition)
-
-    def value(field_id: int, kind: pa.DataType) -> pa.Scalar | None:
-        from pyiceberg.conversions import from_bytes  # noqa: PLC0415 - saves memory in workers
-        from pyiceberg.types import DoubleType  # noqa: PLC0415 - saves memory in workers
-
-        field = _iceberg(schema.iceberg).find_field(field_id)
-        if field_id not in partition:
-            return None if field.initial_default is None else pa.scalar(field.initial_default, kind)
-        stored = partition[field_id]
-        if stored is not None and isinstance(field.field_type, DoubleType):
-            # PyIceberg decodes doubles in manifests with the precision of floats.
-            raise ProjectionError(
-                f"column {field.name} is not in the file, and partition values of type double cannot be read exactly"
-            )
-        return pa.scalar(None if stored is None else from_bytes(field.field_type, base64.b64decode(stored)), kind)
-
-    return value
-
-
-@lru_cache(maxsize=8)
-def _iceberg(schema: str) -> Any:  # noqa: ANN401 - PyIceberg's Schema, imported late
-    from pyiceberg.schema import Schema  # noqa: PLC0415 - saves memory in workers
-
-    return Schema.model_validate(json.loads(schema))
+    return missing_values(piece.partition, schema)

@@ -13,7 +13,7 @@ from offtake.lake.catalogs.errors import translating_errors
 from offtake.lake.catalogs.opening import CatalogConfig, Identifier, OpenCatalog, open_catalog
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import AccessIO, access_of
-from offtake.lake.table_names import RegisteredTable
+from offtake.lake.table_names import RegisteredTable, write_identifier
 
 ConfigOf = Callable[[str], CatalogConfig | None]
 """The configuration of a catalog by its id; None when it was removed."""
@@ -52,14 +52,32 @@ class RegisteredTables:
 
     def find_uuid(self, catalog_id: str, identifier: Identifier) -> str:
         """The UUID of a table, to register it. Raises `DeliveryError` when it cannot be read."""
-        config = self._find_config(catalog_id, ".".join(identifier))
+        config = self._find_config(catalog_id, write_identifier(identifier))
         return str(self._load(config, identifier).metadata.table_uuid)
 
-    def namespaces(self, catalog_id: str) -> list[Identifier]:
-        """The catalog's first namespaces, which also tests the catalog. Raises `DeliveryError`."""
+    def namespaces(self, catalog_id: str, parent: Identifier = ()) -> list[Identifier]:
+        """The namespaces in `parent`, which also tests the catalog. Raises `DeliveryError`."""
         config = self._find_config(catalog_id, "")
-        with translating_errors(config):
-            return self._open(config).namespaces()
+        with translating_errors(config, ".".join(parent)):
+            return self._open(config).namespaces(parent)
+
+    def tables(self, catalog_id: str, namespace: Identifier) -> list[Identifier]:
+        """The tables of the namespace, in any order. Raises `DeliveryError`; `DATASET_GONE` without the namespace."""
+        config = self._find_config(catalog_id, "")
+        with translating_errors(config, ".".join(namespace)):
+            return self._open(config).tables(namespace)
+
+    def refusal(self, config: CatalogConfig, identifier: Identifier | None = None) -> DeliveryError | None:
+        """Why a catalog that may not be stored yet cannot be used; None when it answers, and the table can be read."""
+        try:
+            with translating_errors(config, write_identifier(identifier or ("",))):
+                opened = open_catalog(config)
+                opened.namespaces()
+            if identifier is not None:
+                _read(config, opened, identifier)
+        except DeliveryError as error:
+            return error
+        return None
 
     def _find_config(self, catalog_id: str, table: str) -> CatalogConfig:
         config = self._config_of(catalog_id)
@@ -72,15 +90,9 @@ class RegisteredTables:
         return config
 
     def _load(self, config: CatalogConfig, identifier: Identifier) -> Table:
-        with translating_errors(config, ".".join(identifier)):
-            try:
-                return self._open(config).load(identifier)
-            except NoSuchTableError:
-                raise DeliveryError(
-                    DATASET_GONE,
-                    f"Catalog {config.name} has no table {'.'.join(identifier)}.",
-                    "Correct the name, or create the table there; a dropped table's dataset can be deleted.",
-                ) from None
+        with translating_errors(config, write_identifier(identifier)):
+            opened = self._open(config)
+        return _read(config, opened, identifier)
 
     def _open(self, config: CatalogConfig) -> OpenCatalog:
         with self._lock:
@@ -93,6 +105,33 @@ class RegisteredTables:
         return catalog
 
 
+def _read(config: CatalogConfig, opened: OpenCatalog, identifier: Identifier) -> Table:
+    name = write_identifier(identifier)
+    with translating_errors(config, name):
+        try:
+            return opened.load(identifier)
+        except NoSuchTableError:
+            if _is_view(opened, identifier):
+                raise DeliveryError(
+                    DATASET_GONE,
+                    f"{name} of catalog {config.name} is a view, which has no files.",
+                    "Register a table; a view's result can be written to one.",
+                ) from None
+            raise DeliveryError(
+                DATASET_GONE,
+                f"Catalog {config.name} has no table {name}.",
+                "Correct the name, or create the table there; a dropped table's dataset can be deleted.",
+            ) from None
+
+
+def _is_view(opened: OpenCatalog, identifier: Identifier) -> bool:
+    """Whether there is a view with that name. A catalog without views, or that does not tell, has none."""
+    try:
+        return opened.is_view(identifier)
+    except Exception:  # noqa: BLE001 - only the text of an error depends on it
+        return False
+
+
 def _renewing(table: Table, config: CatalogConfig, identifier: Identifier) -> Table:
     """The table, whose lent credentials are asked for again before they expire."""
     access = access_of(table)
@@ -103,7 +142,7 @@ def _renewing(table: Table, config: CatalogConfig, identifier: Identifier) -> Ta
 
 def _lend_again(config: CatalogConfig, identifier: Identifier) -> FileAccess:
     """The access with new credentials. In worker processes too."""
-    with translating_errors(config, ".".join(identifier)):
+    with translating_errors(config, write_identifier(identifier)):
         table = _renewing(open_catalog(config).load(identifier), config, identifier)
     access = access_of(table)
     if access is None:

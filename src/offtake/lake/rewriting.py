@@ -56,7 +56,7 @@ def stored_values(lake: Lake, name: TableName, path: Path) -> Iterator[pa.Array]
     schema = scan.open_table(lake, name).schema(snapshot.snapshot_id)
     file_metadata = FileMetadata.of(table, snapshot)
     for entry in _live(table, snapshot):
-        for batch in reading.read([_whole_file(entry, file_metadata)], schema):
+        for batch in reading.read([whole_file(entry, file_metadata)], schema, lake.warehouse.access):
             yield from arrays_at(batch.column(path[0]), path)
 
 
@@ -79,10 +79,11 @@ def rewrite_files(transaction: Transaction, lake: Lake, name: TableName) -> Rewr
     file_metadata = FileMetadata.of(table, snapshot)
     try:
         for entry in _live(table, snapshot):
-            files = DataFiles(f"{table.location()}/data", f"{uuid4().hex}-r", target)
+            files = DataFiles(lake.warehouse, f"{table.location()}/data", f"{uuid4().hex}-r", target)
             rewrite.written.append(files)
             files.write(
-                cast_to_schema(batch, target) for batch in reading.read([_whole_file(entry, file_metadata)], schema)
+                cast_to_schema(batch, target)
+                for batch in reading.read([whole_file(entry, file_metadata)], schema, lake.warehouse.access)
             )
             rewrite.paths[entry.data_file.file_path] = files.uris
     except BaseException:
@@ -165,7 +166,8 @@ def _live(table: Table, snapshot: Snapshot) -> list[ManifestEntry]:
     return list(manifests.live(snapshot))
 
 
-def _whole_file(entry: ManifestEntry, file_metadata: FileMetadata) -> parts.FileSlice:
+def whole_file(entry: ManifestEntry, file_metadata: FileMetadata) -> parts.FileSlice:
+    """All rows of the file."""
     file = entry.data_file
     return parts.FileSlice(
         path=file.file_path,

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.manifest import FileFormat, ManifestContent, ManifestEntryStatus
+from pyiceberg.manifest import DataFileContent, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
-from offtake.lake import file_metadata, lineage, metadata_errors, table_schemas
+from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_refs, table_schemas
 from offtake.lake.catalog import Lake
+from offtake.lake.delete_files import DeleteFile, RowFormat
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
 from offtake.lake.manifests import Manifests
 from offtake.lake.parts import TableSchema
+from offtake.lake.row_files import row_format
+from offtake.lake.row_lineage import RowLineage
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
 from offtake.lake.table_names import TableName
@@ -33,17 +36,20 @@ from offtake.lake.table_names import TableName
 class DataFile:
     """A data file to read.
 
-    `delete_files`: the position-delete files that apply to it. `partition`: pairs of field id and value, for columns
+    `delete_files`: those that apply to it. `partition`: pairs of field id and value, for columns
     that the file may lack. `schema_id`: the schema that resolves the column names of a file without field ids; None
-    means the table's name mapping does.
+    means the table's name mapping does. `updated`: only rows that were last updated after the second sequence number
+    are read; rows without a number have the first one.
     """
 
     path: str
     rows: int
     bytes: int
-    delete_files: tuple[str, ...] = ()
+    delete_files: tuple[DeleteFile, ...] = ()
     partition: tuple[tuple[int, str | None], ...] = ()
     schema_id: int | None = None
+    format: RowFormat = "PARQUET"
+    updated: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,15 @@ class ScanPlan:
     """The files to export, so that a consumer has the state of `snapshot_id`.
 
     `deleted_rows`: rows removed in the range, from the metadata's counts of removed files and deleted positions, minus
-    the rows that overwrites wrote again.
+    the rows that overwrites wrote again. `deleted_keys`: keys of the range's equality deletes that may apply to older
+    rows; how many rows these removed is unknown, so `deleted_rows` does not count them.
     """
 
     snapshot_id: int
     kind: Literal["full", "incremental"]
     files: tuple[DataFile, ...]
     deleted_rows: int = 0
+    deleted_keys: int = 0
     warning: str | None = None
 
 
@@ -74,7 +82,24 @@ class TableScan:
     @property
     def current_snapshot(self) -> int | None:
         """The id of the current snapshot of the table's main branch, or None."""
-        snapshot = self.table.current_snapshot()
+        snapshot = current_state.current_snapshot(self.table)
+        return None if snapshot is None else snapshot.snapshot_id
+
+    def snapshot_of(self, ref: str | None) -> int | None:
+        """The id of the snapshot of a branch or tag; of main, and None for an empty table, when it is None.
+
+        Raises `DeliveryError` when the table has no such branch or tag.
+        """
+        if ref is None or ref == table_refs.MAIN:
+            return self.current_snapshot
+        try:
+            snapshot = table_refs.ref_snapshot(self.table, ref)
+        except table_refs.UnknownRefError as error:
+            raise DeliveryError(
+                EXPORT_FAILED,
+                f"{self.name}: {error}.",
+                "Create the branch or tag again, or let the flow use a source connection with another one.",
+            ) from None
         return None if snapshot is None else snapshot.snapshot_id
 
     @property
@@ -90,7 +115,7 @@ class TableScan:
             )
 
     def full(self, to_snapshot: int) -> ScanPlan:
-        """Plan a full export of the snapshot, oldest files first. Raises also for unsupported deletes."""
+        """Plan a full export of the snapshot, oldest files first."""
         with metadata_errors.translating_errors(self.name):
             return _full(Manifests(self.table), self._snapshot(to_snapshot), None)
 
@@ -106,13 +131,21 @@ class TableScan:
             between = _snapshots_between(self.table, from_snapshot, to)
             if between is None:
                 return _full(manifests, to, _UNREACHABLE)
-            added = lineage.added_in(manifests, between)
+            row_lineage = RowLineage(manifests, self._snapshot(from_snapshot), between)
+            added = row_lineage.updated_in()
             if added is None:
-                return _full(manifests, to, _NOT_SEPARABLE)
-            in_range = {snapshot.snapshot_id for snapshot in between}
-            manifests.deletes(to).refuse_uncounted(in_range, manifests.oldest(to))
-            deleted = sum(_rows_removed(manifests, snapshot) for snapshot in between)
-            return ScanPlan(to_snapshot, "incremental", _files(self.table, to, added), deleted)
+                added = lineage.added_in(manifests, between)
+                if added is None:
+                    return _full(manifests, to, _NOT_SEPARABLE)
+                added = [row_lineage.limited(one) for one in added]
+            removed = [_removed(manifests, snapshot) for snapshot in between]
+            return ScanPlan(
+                to_snapshot,
+                "incremental",
+                _files(self.table, to, added),
+                deleted_rows=sum(rows for rows, _ in removed),
+                deleted_keys=sum(keys for _, keys in removed),
+            )
 
     def _snapshot(self, snapshot_id: int) -> Snapshot:
         snapshot = self.table.snapshot_by_id(snapshot_id)
@@ -172,12 +205,6 @@ def _files(table: Table, snapshot: Snapshot, sources: list[RowOrigin]) -> tuple[
 
 def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
     file = source.entry.data_file
-    if file.file_format != FileFormat.PARQUET:
-        raise DeliveryError(
-            EXPORT_FAILED,
-            f"{file.file_path} is a {file.file_format.value} file; only Parquet can be exported.",
-            "Rewrite the table's files as Parquet.",
-        )
     return DataFile(
         path=file.file_path,
         rows=file.record_count,
@@ -185,6 +212,8 @@ def _data_file(source: RowOrigin, file_metadata: FileMetadata) -> DataFile:
         delete_files=source.deletes,
         partition=file_metadata.partition(file),
         schema_id=file_metadata.schema_id(source.entry),
+        format=row_format(file.file_format.value),
+        updated=source.updated,
     )
 
 
@@ -202,16 +231,28 @@ def _snapshots_between(table: Table, from_snapshot: int, to: Snapshot) -> list[S
     return None
 
 
-def _rows_removed(manifests: Manifests, snapshot: Snapshot) -> int:
-    """The number of rows that the snapshot removed; rows that an overwrite wrote again do not count."""
-    operation = lineage.operation(snapshot)
-    if operation not in (Operation.OVERWRITE, Operation.DELETE):
-        return 0
-    rows = 0
+def _removed(manifests: Manifests, snapshot: Snapshot) -> tuple[int, int]:
+    """The numbers of rows that the snapshot removed, and of keys of its equality deletes that may apply to older rows.
+
+    Rows that an overwrite wrote again do not count.
+    """
+    if lineage.operation(snapshot) not in (Operation.OVERWRITE, Operation.DELETE):
+        return 0, 0
+    rows = keys = 0
+    oldest = manifests.oldest(snapshot)
     for manifest in manifests.of(snapshot):
         if manifest.added_snapshot_id != snapshot.snapshot_id:
             continue
-        added, removed = manifest.added_rows_count or 0, manifest.deleted_rows_count or 0
-        # In delete manifests, an added row is a deleted row of the table.
-        rows += removed - added if manifest.content == ManifestContent.DATA else added - removed
-    return max(0, rows)
+        if manifest.content == ManifestContent.DATA:
+            rows += (manifest.deleted_rows_count or 0) - (manifest.added_rows_count or 0)
+            continue
+        for entry in manifests.entries(manifest):
+            if entry.snapshot_id != snapshot.snapshot_id or entry.status == ManifestEntryStatus.EXISTING:
+                continue
+            is_added, count = entry.status == ManifestEntryStatus.ADDED, entry.data_file.record_count
+            if entry.data_file.content != DataFileContent.EQUALITY_DELETES:
+                # An added row of position deletes is a deleted row of the table.
+                rows += count if is_added else -count
+            elif is_added and (entry.sequence_number or 0) > oldest:
+                keys += count
+    return max(0, rows), keys

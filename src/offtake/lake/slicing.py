@@ -14,8 +14,8 @@ def slices(
 ) -> list[list[FileSlice]]:
     """Divide the files into parts: small files are combined, large ones split between row groups.
 
-    A part exceeds `most_bytes` or `most_rows` only when a single row group does. Deterministic: the same files in the
-    same order give the same parts. `access`: of a registered table.
+    A part exceeds `most_bytes` or `most_rows` only when a single row group, or a file in ORC or Avro, does.
+    Deterministic: the same files in the same order give the same parts. `access`: of a registered table.
     """
     parts: list[list[FileSlice]] = []
     part: list[FileSlice] = []
@@ -31,7 +31,7 @@ def slices(
 
 
 def _pieces(file: DataFile, most_bytes: int, most_rows: int, access: FileAccess | None) -> Iterator[FileSlice]:
-    if file.bytes <= most_bytes and file.rows <= most_rows:
+    if file.format != "PARQUET" or (file.bytes <= most_bytes and file.rows <= most_rows):
         yield _slice(file, 0, None, file.rows, file.bytes)
         return
     with parquet_files.translating_errors([file.path]), open_parquet(file.path, access) as opened:
@@ -48,4 +48,6 @@ def _pieces(file: DataFile, most_bytes: int, most_rows: int, access: FileAccess 
 
 
 def _slice(file: DataFile, first: int, last: int | None, rows: int, size: int) -> FileSlice:
-    return FileSlice(file.path, first, last, rows, size, file.delete_files, file.partition, file.schema_id)
+    return FileSlice(
+        file.path, first, last, rows, size, file.delete_files, file.partition, file.schema_id, file.format, file.updated
+    )

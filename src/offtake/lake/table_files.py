@@ -6,11 +6,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 
+from offtake.lake import manifest_files
 from offtake.lake.file_io import LocationsIO
-from offtake.lake.locations import local_path
+from offtake.lake.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,42 @@ def files_of(metadata_uri: str) -> Iterator[TableFile]:
     seen: set[str] = set()
     for snapshot in metadata.snapshots:
         yield TableFile(snapshot.manifest_list)
-        for manifest in snapshot.manifests(io):
+        for manifest in manifest_files.read_list(snapshot, io):
             if manifest.manifest_path in seen:
                 continue
             seen.add(manifest.manifest_path)
             yield TableFile(manifest.manifest_path)
-            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+            for entry in manifest_files.read_entries(manifest, io):
                 path = entry.data_file.file_path
-                if path not in seen:
+                if entry.status != ManifestEntryStatus.DELETED and path not in seen:
                     seen.add(path)
                     yield TableFile(path)
     yield from _side_files(metadata)
 
 
-def exists(uri: str) -> bool:
-    """Whether the local file exists."""
-    return local_path(uri).is_file()
+def missing_file(warehouse: Warehouse, metadata_uri: str) -> str | None:
+    """The first file that the table's current state refers to and that does not exist; None when all exist."""
+    if not warehouse.exists(metadata_uri):
+        return metadata_uri
+    metadata = FromInputFile.table_metadata(warehouse.io.new_input(metadata_uri))
+    snapshot = metadata.snapshot_by_id(metadata.current_snapshot_id) if metadata.current_snapshot_id else None
+    if snapshot is None:
+        return None
+    # One listing takes less time than a request for each file.
+    present = {one.location for one in warehouse.files_in(metadata.location)}
+
+    def is_missing(uri: str) -> bool:
+        return uri not in present and not warehouse.exists(uri)
+
+    if is_missing(snapshot.manifest_list):
+        return snapshot.manifest_list
+    for manifest in snapshot.manifests(warehouse.io):
+        if is_missing(manifest.manifest_path):
+            return manifest.manifest_path
+        for entry in manifest.fetch_manifest_entry(warehouse.io, discard_deleted=True):
+            if is_missing(entry.data_file.file_path):
+                return entry.data_file.file_path
+    return None
 
 
 def _side_files(metadata: TableMetadata) -> Iterator[TableFile]:

@@ -5,6 +5,7 @@ A table of the deployment's own lake is `namespace.table`. A registered table, o
 that was dropped and made again under the same name has another one.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Final, NewType
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -12,6 +13,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 TableName = NewType("TableName", str)
 """`namespace.table` in the own lake, or the URI of a registered table."""
 
+FILES: Final = "files"
+"""The namespace of tables without a catalog; the name of such a table is the location of its metadata."""
 _SCHEME: Final = "iceberg"
 
 
@@ -25,7 +28,18 @@ class RegisteredTable:
 
     def __str__(self) -> str:
         """The identifier as people write it."""
-        return ".".join(self.identifier)
+        return write_identifier(self.identifier)
+
+
+def write_identifier(identifier: tuple[str, ...]) -> str:
+    """Steps as people write them: joined by dots, or as a JSON list if a step has a dot itself.
+
+    Tables without a catalog are written as the location of their metadata.
+    """
+    if identifier[0] == FILES and "/" in identifier[-1]:
+        return identifier[-1]
+    plain = all("." not in one for one in identifier) and not identifier[0].startswith("[")
+    return ".".join(identifier) if plain else json.dumps(list(identifier), ensure_ascii=False)
 
 
 def registered_name(table: RegisteredTable) -> TableName:

@@ -21,4 +21,15 @@ def table_schema(table: Table, schema: Schema) -> TableSchema:
         iceberg=schema.model_dump_json(),
         name_mapping=mapping.model_dump_json() if mapping else None,
         older_names=file_metadata.former_names(table),
+        former=_former(table, schema),
     )
+
+
+def _former(table: Table, schema: Schema) -> tuple[str, ...]:
+    """Schemas with the columns that `schema` lacks, each column in its newest one."""
+    known, found = set(schema.field_ids), []
+    for one in sorted(table.schemas().values(), key=lambda other: other.schema_id, reverse=True):
+        if not known.issuperset(one.field_ids):
+            known.update(one.field_ids)
+            found.append(one.model_dump_json())
+    return tuple(found)

@@ -1,11 +1,9 @@
 """Writing a batch's data files: Parquet that is small, fast to read, and fast to deliver byte for byte."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,10 +11,10 @@ import pyarrow.parquet as pq
 
 from offtake.failpoints import failpoint
 from offtake.lake import text
-from offtake.lake.locations import local_path
 from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.kinds import Path as ColumnPath
 from offtake.lake.parsing.numbers import leaf_arrays
+from offtake.lake.warehouse import Warehouse
 
 _FILE_BYTES: Final = 128 * 1024 * 1024
 _GROUP_ROWS: Final = 65_536
@@ -35,6 +33,7 @@ class DataFiles:
     columns, by Iceberg's names, with dates or timestamps outside the years 1 to 9999.
     """
 
+    warehouse: Warehouse
     folder: str
     prefix: str
     schema: pa.Schema
@@ -52,30 +51,36 @@ class DataFiles:
 
     def remove(self) -> None:
         """Delete the files, when the batch was not committed."""
-        for uri in self.uris:
-            local_path(uri).unlink(missing_ok=True)
-        remove_empty(local_path(self.folder))
+        self.warehouse.remove(self.uris)
+        remove_empty(self.warehouse, self.folder)
 
     def _write_file(self, group: pa.Table, groups: Iterator[pa.Table]) -> pa.Table | None:
         """Write one file, starting with `group`. Returns the first group of the next file, or None."""
-        uri = f"{self.folder}/{self.prefix}-{len(self.uris):05d}.parquet"
-        path = local_path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        name = f"{self.prefix}-{len(self.uris):05d}.parquet"
+        uri = f"{self.folder}/{name}"
         self.uris.append(uri)
-        following: pa.Table | None = group
+        following: list[pa.Table] = []
+        self.bytes += self.warehouse.write(uri, self._parquet(name, group, groups, following))
+        return following[0] if following else None
+
+    def _parquet(self, name: str, group: pa.Table, groups: Iterator[pa.Table], following: list[pa.Table]) -> "_Content":
+        """The content of a file, a row group at a time. Adds the first group of the next file to `following`."""
+        # Where a file has begun, a warehouse in a folder has created it.
         failpoint("batch_writing")
-        dictionaries = _dictionary_columns(group)
+        out = _Chunks()
+        left: pa.Table | None = group
         valid = True
-        with path.open("wb") as file, _writer(file, self.schema, _CODEC, dictionaries=dictionaries) as writer:
-            while following is not None and file.tell() < _FILE_BYTES:
-                writer.write_table(following, row_group_size=following.num_rows)
-                valid = valid and text.is_valid(following)
-                self.rows += following.num_rows
-                following = next(groups, None)
+        with _writer(out, self.schema, _CODEC, dictionaries=_dictionary_columns(group)) as writer:
+            while left is not None and out.bytes < _FILE_BYTES:
+                writer.write_table(left, row_group_size=left.num_rows)
+                valid = valid and text.is_valid(left)
+                self.rows += left.num_rows
+                yield from out.take()
+                left = next(groups, None)
             if valid:
-                writer.add_key_value_metadata({text.MARK: path.name})
-        self.bytes += path.stat().st_size
-        return following
+                writer.add_key_value_metadata({text.MARK: name})
+        yield from out.take()
+        following += [] if left is None else [left]
 
     def _groups(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         buffered: list[pa.RecordBatch] = []
@@ -102,11 +107,37 @@ class DataFiles:
         return table
 
 
-def remove_empty(folder: Path) -> None:
+def remove_empty(warehouse: Warehouse, folder: str) -> None:
     """Remove a table's data folder and the table's folder if they are empty."""
-    for empty in (folder, folder.parent):
-        with contextlib.suppress(OSError):
-            empty.rmdir()
+    for empty in (folder, folder.rpartition("/")[0]):
+        warehouse.remove_if_empty(empty)
+
+
+_Content: TypeAlias = Iterator[bytes]
+
+
+class _Chunks:
+    """A file for the Parquet writer that holds what was written until it is taken."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._written: list[bytes] = []
+
+    def write(self, chunk: Any) -> int:  # noqa: ANN401 - a buffer of pyarrow
+        content = bytes(chunk)
+        self._written.append(content)
+        self.bytes += len(content)
+        return len(content)
+
+    def take(self) -> list[bytes]:
+        """What was written since the last call."""
+        taken, self._written = self._written, []
+        return taken
+
+    def flush(self) -> None:
+        """No-op: nothing is buffered below."""
 
 
 def _unbounded(table: pa.Table) -> set[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import delete, exists, or_, select, update
@@ -13,7 +12,7 @@ from offtake.destinations.zones import TYPES
 from offtake.failpoints import failpoint
 from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.landing_zone import keys
 from offtake.store import batches, run_states
 from offtake.store.conditions import LIVE_RUN
@@ -27,6 +26,7 @@ from offtake.store.tables import (
     Flow,
     Label,
     LakeCatalog,
+    LakeNamespace,
     LandingZoneKey,
     Run,
     RunDataset,
@@ -43,10 +43,10 @@ _PAGE: Final = 100
 
 @dataclass(frozen=True)
 class PurgeTargets:
-    """Locations of files outside the lake: landing zones, and the folder of batch uploads."""
+    """Locations of files outside the lake: landing zones, and the uploads of batches."""
 
     zones: LandingZones
-    uploads: Path
+    uploads: Uploads
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _remove_batches(database: Database, targets: PurgeTargets, sandbox_id: str) 
         if not ids:
             return
         for batch_id in ids:
-            Uploads(targets.uploads).remove(batch_id)
+            targets.uploads.remove(batch_id)
         with database.writing() as session:
             session.execute(delete(BatchFile).where(BatchFile.batch_id.in_(ids)))
             session.execute(delete(Batch).where(Batch.id.in_(ids)))
@@ -159,6 +159,7 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
 def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
     """Forget the catalogs of others; their tables are not touched."""
     with database.writing() as session:
+        session.execute(delete(LakeNamespace).where(LakeNamespace.sandbox_id == sandbox_id))
         session.execute(delete(LakeCatalog).where(LakeCatalog.sandbox_id == sandbox_id))
     yield
 

@@ -16,6 +16,7 @@ from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import log_ends
 from offtake.flows.windows import Limits
 from offtake.formats.registry import FORMATS
+from offtake.scheduling.catalog_sync import sync_loop
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import maintenance_loop
 from offtake.scheduling.ingestor import Ingestor
@@ -61,6 +62,7 @@ def background_services(backend: Backend, owner: str, duties: ProcessRoles = Pro
     if duties.schedules:
         threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
         threads.append(threading.Thread(target=maintenance_loop, args=(backend, stop), name="housekeeping"))
+        threads.append(threading.Thread(target=sync_loop, args=(backend, stop), name="catalogs"))
     if duties.works:
         for number in range(_BATCHES_AT_ONCE):
             work = ingestor_of(backend, owner).work

@@ -18,6 +18,7 @@ from offtake.sandboxes import purge, sandboxes
 from offtake.sandboxes.purge import PurgeTargets
 from offtake.scheduling import ingestor
 from offtake.scheduling.orphan_sweeper import remove_orphans
+from offtake.scheduling.table_upkeep import TableUpkeep
 from offtake.store import health, run_totals, sandbox_states
 from offtake.store.tables import Sandbox
 
@@ -31,11 +32,12 @@ _DAY_MS: Final = 86_400_000
 def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
     """Run maintenance until `stop` is set: sandboxes within a second of the request, most other tasks every hour."""
     swept_at: int | None = None
+    tables = TableUpkeep(backend)
     while not stop.is_set():
         now = backend.clock.now_ms()
         sweeps = swept_at is None or not 0 <= now - swept_at < _SWEEP_MS
         try:
-            for _ in run_maintenance(backend, sweeps=sweeps):
+            for _ in run_maintenance(backend, sweeps=sweeps, tables=tables):
                 if stop.is_set():
                     return
             swept_at = now if sweeps else swept_at
@@ -44,8 +46,8 @@ def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
         stop.wait(_PAUSE_SECONDS)
 
 
-def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
-    """One round of maintenance; yields after each short step."""
+def run_maintenance(backend: Backend, *, sweeps: bool, tables: TableUpkeep | None = None) -> Iterator[None]:
+    """One round of maintenance; yields after each short step. `tables`: what keeps up tables, on the same occasions."""
     with backend.database.reading() as session:
         waiting = [row.id for row in sandboxes.unfinished(session)]
     for sandbox_id in waiting:
@@ -63,11 +65,14 @@ def run_maintenance(backend: Backend, *, sweeps: bool) -> Iterator[None]:
         yield from _end_signatures(backend)
     if sweeps and backend.settings.landing_zone_retention_days:
         yield from _sweep(backend)
+    if sweeps and tables is not None:
+        for _ in tables.run():
+            yield
 
 
 def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     """Continue a reset or deletion of the sandbox, as far as running work allows."""
-    places = PurgeTargets(backend.zones, backend.settings.uploads_root)
+    places = PurgeTargets(backend.zones, backend.uploads)
     now = backend.clock.now_ms()
     yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
 

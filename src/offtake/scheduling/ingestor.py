@@ -36,7 +36,7 @@ from offtake.lake.parsing.errors import ImportRefusedError
 from offtake.lake.parsing.files import InputFile
 from offtake.lake.parsing.options import ParseOptions
 from offtake.lake.table_names import TableName
-from offtake.lake.upload_folder import Uploads
+from offtake.lake.uploads import Uploads
 from offtake.scheduling.heartbeat import Heartbeat
 from offtake.scheduling.lease_loop import work_until_stopped
 from offtake.store import batches as store

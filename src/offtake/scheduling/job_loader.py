@@ -33,6 +33,7 @@ from offtake.store.tables import (
     Organisation,
     Run,
     Sandbox,
+    SourceConnection,
     TargetConnection,
     Watermark,
 )
@@ -147,6 +148,7 @@ def _dataset(
     export: Literal["full", "incremental"] = "full" if run.full_export or always_full else "incremental"
     # A dataset of our own has no table until its first batch.
     landed = select(Batch.id).where(Batch.dataset_id == dataset_id, Batch.snapshot_id.is_not(None)).limit(1)
+    source = session.get(SourceConnection, flow.source_connection_id) if flow else None
     return DatasetExport(
         dataset_id=dataset_id,
         name=name,
@@ -155,4 +157,5 @@ def _dataset(
         position=position,
         export=export,
         has_table=(row is not None and datasets.is_registered(row)) or session.scalar(landed) is not None,
+        ref=(source.refs or {}).get(dataset_id) if source else None,
     )

@@ -15,7 +15,7 @@ from offtake.flows import flows
 from offtake.scheduling.job_loader import JobLoader
 from offtake.store import disposals, run_parts
 from offtake.store.database import Database
-from offtake.store.run_warnings import list_full_export_warnings
+from offtake.store.run_warnings import list_plan_warnings
 from offtake.store.tables import Flow, Run, RunPart
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def _kept(session: Session, run: Run) -> dict[str, Kept]:
     for part in run_parts.run_parts(session, run.id):
         parts[part.dataset_id].append(part)
     return {
-        one.dataset_id: Kept(run.id, one, parts[one.dataset_id], list_full_export_warnings(run, one))
+        one.dataset_id: Kept(run.id, one, parts[one.dataset_id], list_plan_warnings(run, one))
         for one in run_parts.run_datasets(session, run.id)
         if one.taken_over_by is None and any(part.finished_at for part in parts[one.dataset_id])
     }

@@ -45,7 +45,9 @@ _NAMES_OF_FOLDERS: Final = (
     ("datasets", "table_name"),
     ("batches", "id"),
 )
-"""Columns whose values become folder names; of a table's name, each part does."""
+"""Columns whose values become folder names; of a table's name, each part does, unless it is a registered table."""
+_REGISTERED: Final = "iceberg://"
+"""The start of a registered table's name (`lake.table_names`), for which no folder is deleted."""
 
 _SENT: Final = """
 SELECT batch_id, name, complete, size, (SELECT max(json_extract(value, '$[1]')) FROM json_each(received))
@@ -177,10 +179,12 @@ def check_names(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         for table, column in _NAMES_OF_FOLDERS:
             query = (
-                f"SELECT {column} FROM {table} WHERE typeof({column}) <> 'text' OR {column} IN ('', '.')"  # noqa: S608 - names of our own tables
-                f" OR instr({column}, '/') OR instr({column}, char(0)) OR instr('.' || {column} || '.', '..')"
+                f"SELECT {column} FROM {table} WHERE (typeof({column}) <> 'text' OR {column} IN ('', '.')"  # noqa: S608 - names of our own tables
+                f" OR instr({column}, '/') OR instr({column}, char(0)) OR instr('.' || {column} || '.', '..'))"
+                f" AND NOT (? AND substr({column}, 1, {len(_REGISTERED)}) = '{_REGISTERED}')"
             )
-            found = connection.execute(query).fetchone() if _is_table(connection, table) else None
+            may_be_registered = (table, column) == ("datasets", "table_name")
+            found = connection.execute(query, [may_be_registered]).fetchone() if _is_table(connection, table) else None
             if found is not None:
                 raise OfftakeError(f"Not an Offtake backup: {found[0]!r} is not a valid {column} of {table}.")
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from offtake.contract.caller import (
     MANAGE_ACCESS,
+    MANAGE_CATALOGS,
     MANAGE_DATASETS,
     MANAGE_SANDBOXES,
     RESET_SANDBOXES,
@@ -33,6 +34,7 @@ _LINKS: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     ("Destinations", "destinations", "send", (VIEW_DESTINATIONS,)),
     ("Accounts", "accounts", "key-round", (VIEW_DESTINATIONS,)),
     ("Datasets", "datasets", "table-2", (VIEW_DATASETS, MANAGE_DATASETS)),
+    ("Catalogs", "catalogs", "library", (MANAGE_CATALOGS,)),
 )
 _HOME: Final = ("", "monitoring")
 _FLOWS: Final = ("flows", "runs", "export")

@@ -2,8 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from anyio import to_thread
 from fastapi import Request
@@ -11,12 +10,13 @@ from starlette.requests import ClientDisconnect
 
 from offtake.access import access, web_sessions
 from offtake.catalog import import_drafts, uploaded_files
+from offtake.catalog.arriving_files import arriving
 from offtake.catalog.uploaded_files import UploadTarget
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_DATASETS
 from offtake.contract.problems import Problem
 from offtake.errors import disk_error
-from offtake.lake import upload_folder
+from offtake.lake.uploads import Incoming
 from offtake.store.tables import Batch
 from offtake.web import batch_actions, cookies, form_body, multipart
 from offtake.web.local_paths import local_path
@@ -82,13 +82,10 @@ class Receiver:
                 if isinstance(event, FileEnd):
                     return
         target = await self._in_transaction(lambda session: self._prepare(session, name, size))
-        incoming = self._person.backend.uploads.incoming(target.batch_id, target.name)
-        try:
-            with await to_thread.run_sync(lambda: incoming.open("xb")) as file:
-                received = await _write(events, file)
+        uploads = self._person.backend.uploads
+        async with arriving(lambda: uploads.receive(target.batch_id, target.name)) as incoming:
+            received = await _write(events, incoming)
             await self._in_transaction(lambda session: self._store(session, target, incoming, received))
-        finally:
-            incoming.unlink(missing_ok=True)
 
     def _prepare(self, session: Any, name: str, size: int) -> UploadTarget:  # noqa: ANN401 - sessions are the store's
         self._check_session(session)
@@ -105,11 +102,11 @@ class Receiver:
         self._batch, self.first_file = batch, self.first_file or name
         return target
 
-    def _store(self, session: Any, target: UploadTarget, incoming: Path, size: int) -> None:  # noqa: ANN401 - as above
+    def _store(self, session: Any, target: UploadTarget, incoming: Incoming, size: int) -> None:  # noqa: ANN401 - as above
         self._check_session(session)
-        uploads, now_ms = self._person.backend.uploads, self._person.backend.clock.now_ms()
-        uploaded_files.put(session, self._person.caller, target, size, now_ms)
-        upload_folder.publish(incoming, uploads.path(target.batch_id, target.name))
+        now_ms = self._person.backend.clock.now_ms()
+        uploaded_files.put(session, self._person.caller, target, size, now_ms, incoming.object_id)
+        incoming.publish()
 
     def _check_session(self, session: Any) -> None:  # noqa: ANN401 - as above
         """Raise when the person has been signed out, or has lost the permission, while the file arrived."""
@@ -161,14 +158,14 @@ def _length(request: Request) -> int:
     return max(0, size - _FORM_BYTES)
 
 
-async def _write(events: AsyncIterator[Event], file: IO[bytes]) -> int:
+async def _write(events: AsyncIterator[Event], incoming: Incoming) -> int:
     size = 0
     async for event in events:
         if isinstance(event, bytes):
             size += len(event)
-            await to_thread.run_sync(file.write, event)
+            await to_thread.run_sync(incoming.write, event)
         elif isinstance(event, FileEnd):
-            await to_thread.run_sync(upload_folder.sync_file, file)
+            await to_thread.run_sync(incoming.finish)
             return size
     raise problems.of_field("/file", "was not received completely")
 

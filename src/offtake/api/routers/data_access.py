@@ -1,7 +1,5 @@
 """Data access: the files of batches, and the first rows of a dataset (contract, section 25)."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote, urlencode
 
@@ -21,7 +19,6 @@ from offtake.documents import Json
 
 router = APIRouter(tags=["data access"])
 
-_CHUNK: Final = 1024 * 1024
 _MOST: Final = 100
 _MOST_ROWS: Final = 1000
 _LINES: Final = "application/x-ndjson"
@@ -119,7 +116,8 @@ def file(
     headers = _headers(found) | {"Content-Length": str(whole.length)}
     if part is not None:
         headers["Content-Range"] = f"bytes {part.first}-{part.first + part.length - 1}/{found.bytes}"
-    return StreamingResponse(_read(found.path, whole), 206 if part else 200, headers, media_type=_BYTES)
+    content = backend.lake.warehouse.read(found.location, whole.first, whole.length)
+    return StreamingResponse(content, 206 if part else 200, headers, media_type=_BYTES)
 
 
 @router.head("/files/{file_id}", response_class=Response, **document_operation())
@@ -166,7 +164,7 @@ def _small_files(
 def _found(caller: CallerOf, backend: BackendOf, file_id: str, name: str | None) -> BatchFile:
     with backend.database.reading() as session:
         found = batch_files.find(session, backend.lake, caller, file_id)
-    if (name is not None and name.strip("/") != found.name) or not found.path.is_file():
+    if (name is not None and name.strip("/") != found.name) or not backend.lake.warehouse.exists(found.location):
         raise problems.not_found(batch_files.FILES, f"{file_id}/{(name or '')[:200]}")
     return found
 
@@ -189,12 +187,3 @@ def _href(request: Request, path: str) -> str:
 
 def _headers(found: BatchFile) -> dict[str, str]:
     return {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{found.name}"'}
-
-
-def _read(path: Path, part: ByteRange) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        stream.seek(part.first)
-        left = part.length
-        while left and (chunk := stream.read(min(left, _CHUNK))):
-            left -= len(chunk)
-            yield chunk

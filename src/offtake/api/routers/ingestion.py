@@ -2,8 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Annotated, Any, Final, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -14,12 +13,14 @@ from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.openapi import lake_examples as examples
 from offtake.api.openapi.operations import document_operation
 from offtake.catalog import batch_documents, batches, upload_preview, uploaded_files
-from offtake.catalog.uploaded_files import UploadedRange, UploadTarget
+from offtake.catalog.arriving_files import arriving
+from offtake.catalog.uploaded_files import StoredPart, UploadedRange, UploadTarget
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.deployment.backend import Backend
 from offtake.documents import Json
-from offtake.lake import upload_folder as disk
+from offtake.errors import DeliveryError
+from offtake.lake.uploads import Incoming, UploadLostError, Uploads
 from offtake.store import batches as store
 
 T = TypeVar("T")
@@ -94,15 +95,11 @@ async def put(
     if declared_size > uploaded_files.LARGEST_WHOLE:
         raise uploaded_files.too_large(uploaded_files.LARGEST_WHOLE, "A file")
     await _in_transaction(backend, lambda session: uploaded_files.check_room(session, caller, target, declared_size))
-    incoming = backend.uploads.incoming(target.batch_id, target.name)
-    try:
-        with await _open_upload(incoming, "xb") as file:
-            size = await _receive(request, file, 0, uploaded_files.LARGEST_WHOLE)
+    async with arriving(lambda: backend.uploads.receive(target.batch_id, target.name)) as incoming:
+        size = await _receive(request, incoming, uploaded_files.LARGEST_WHOLE)
         is_new = await _in_transaction(
             backend, lambda session: _store(session, caller, backend, target, incoming, size)
         )
-    finally:
-        incoming.unlink(missing_ok=True)
     response.status_code = 201 if is_new else 200
     return {"name": target.name, "sizeInBytes": size}
 
@@ -121,16 +118,17 @@ async def part(
     byte_ranges.check_type(request.headers.get("content-type", ""))
     target = uploaded_files.upload_target(batch_id, dataset_id, file_path)
     byte_range = byte_ranges.parse_content_range(content_range, request.headers.get("content-length"))
-    await _in_transaction(backend, lambda session: uploaded_files.expect_part(session, caller, target, byte_range))
-    path = backend.uploads.path(target.batch_id, target.name)
-    with await _open_upload(path, "r+b") as file:
-        size = await _receive(request, file, byte_range.first, byte_range.size)
+    upload = await _in_transaction(
+        backend, lambda session: uploaded_files.expect_part(session, caller, target, byte_range)
+    )
+    async with arriving(lambda: _open_part(backend.uploads, target, byte_range.first)) as incoming:
+        size = await _receive(request, incoming, byte_range.size)
         if size != byte_range.size:
             raise problems.of_field(
                 "/Content-Range", f"is {byte_range.size} bytes long, but {size} bytes were received"
             )
         return await _in_transaction(
-            backend, lambda session: _record(session, caller, backend, target, byte_range, file)
+            backend, lambda session: _record(session, caller, backend, target, byte_range, incoming, upload)
         )
 
 
@@ -186,9 +184,16 @@ def dry_run(caller: CallerOf, backend: BackendOf, batch_id: str, dataset_id: str
     return upload_preview.dry_run(backend.parsers, found)
 
 
-def _store(session: Any, caller: CallerOf, backend: Backend, target: UploadTarget, incoming: Path, size: int) -> bool:  # noqa: ANN401 - sessions are the store's
-    is_new = uploaded_files.put(session, caller, target, size, backend.clock.now_ms())
-    disk.publish(incoming, backend.uploads.path(target.batch_id, target.name))
+def _store(
+    session: Any,  # noqa: ANN401 - sessions are the store's
+    caller: CallerOf,
+    backend: Backend,
+    target: UploadTarget,
+    incoming: Incoming,
+    size: int,
+) -> bool:
+    is_new = uploaded_files.put(session, caller, target, size, backend.clock.now_ms(), incoming.object_id)
+    incoming.publish()
     return is_new
 
 
@@ -208,44 +213,42 @@ def _record(
     backend: Backend,
     target: UploadTarget,
     byte_range: UploadedRange,
-    file: IO[bytes],
+    incoming: Incoming,
+    upload: str | None,
 ) -> Json:
-    recorded = uploaded_files.record_part(session, caller, target, byte_range, backend.clock.now_ms())
-    if not disk.same_file(file, backend.uploads.path(target.batch_id, target.name)):
-        raise Problem(
-            problems.WRONG_ACTION,
-            f"The upload of file {target.name} was restarted during this part. Send the part again.",
-        )
+    stored = StoredPart(upload, incoming.object_id) if incoming.object_id is not None else None
+    recorded = uploaded_files.record_part(session, caller, target, byte_range, backend.clock.now_ms(), stored)
+    try:
+        incoming.publish()
+    except UploadLostError as error:
+        raise Problem(problems.WRONG_ACTION, str(error)) from None
     return recorded
 
 
-async def _open_upload(path: Path, mode: str) -> IO[bytes]:
+def _open_part(uploads: Uploads, target: UploadTarget, first: int) -> Incoming:
     try:
-        return await to_thread.run_sync(lambda: path.open(mode))
-    except FileNotFoundError:
-        raise Problem(
-            problems.WRONG_ACTION, "The file was removed during its upload. Start the upload again."
-        ) from None
+        return uploads.receive_part(target.batch_id, target.name, first)
+    except UploadLostError as error:
+        raise Problem(problems.WRONG_ACTION, str(error)) from None
 
 
-async def _receive(request: Request, file: IO[bytes], first: int, most: int) -> int:
-    """Stream the body to the file from byte `first` on, and fsync; returns the number of bytes."""
+async def _receive(request: Request, incoming: Incoming, most: int) -> int:
+    """Stream the body to the file, and make it durable; returns the number of bytes."""
     size = 0
-    file.seek(first)
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > most:
                 raise uploaded_files.too_large(most, "A request")
-            await to_thread.run_sync(file.write, chunk)
-    except OSError:
+            await to_thread.run_sync(incoming.write, chunk)
+    except (OSError, DeliveryError):
         await _drain_body(request)
         raise
     except ClientDisconnect:
         raise Problem(
             problems.BAD_VALUE, "The connection closed before the whole body was received. Send the request again."
         ) from None
-    await to_thread.run_sync(disk.sync_file, file)
+    await to_thread.run_sync(incoming.finish)
     return size
 
 

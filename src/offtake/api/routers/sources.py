@@ -28,6 +28,8 @@ router = APIRouter(tags=["source connections"])
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Create a source connection."""
+    with backend.database.reading() as session:
+        source_connections.check_refs(session, backend.lake, caller, body)
     with backend.database.writing() as session:
         row = source_connections.create(session, caller, body, backend.clock.now_ms())
         return responses.update_response(response, row)

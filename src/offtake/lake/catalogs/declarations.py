@@ -4,6 +4,7 @@ Properties have PyIceberg's names (https://py.iceberg.apache.org/configuration/)
 imports classes that some of its properties name, and sends credentials to addresses that others name.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from offtake.errors import FieldProblem, InvalidInputError
 
-TypeName = Literal["rest", "glue", "sql", "files"]
+TypeName = Literal["rest", "glue", "hive", "sql", "files"]
 IDENTITY: Final = "server-identity"
 _KINDS: Final = ("s3", "gs", "azure")
 _CLOSE: Final = 0.6
@@ -21,6 +22,7 @@ _NOT_SUPPORTED: Final[Mapping[str, str]] = {
     "py-catalog-impl": "is not supported: it names code to run",
     "py-io-impl": "is not supported: it names code to run",
     "auth": "is not supported; use credential or token",
+    "hive.kerberos-authentication": "is not supported: use the metastore's REST catalog, with type rest",
 }
 """Properties of PyIceberg that people may expect, and why they are refused."""
 
@@ -29,7 +31,9 @@ _NOT_SUPPORTED: Final[Mapping[str, str]] = {
 class Property:
     """A property. `endpoint`: a URL that the network's rules apply to, and that binds the secrets.
 
-    `operators`: only for the operator on the machine. `values`: all that are allowed.
+    `binds`: it decides where, or as which account, the secrets are used: they are sent again when it changes.
+    `schemes`: of the URL. `operators`: only for the operator on the machine. `values`: all that are allowed. `pattern`:
+    of a value that becomes a part of a host's name.
     """
 
     name: str
@@ -40,6 +44,9 @@ class Property:
     operators: bool = False
     values: tuple[str, ...] = ()
     example: str = ""
+    binds: bool = False
+    pattern: re.Pattern[str] | None = None
+    schemes: tuple[str, ...] = ("http", "https")
 
 
 @dataclass(frozen=True)
@@ -52,17 +59,36 @@ class CatalogType:
     properties: tuple[Property, ...]
     operators: bool = False
 
+    def is_secret(self, name: str) -> bool:
+        """Whether the property is stored encrypted, and never shown."""
+        found = self.find(name)
+        return found is not None and found.secret
+
+    def is_binding(self, name: str) -> bool:
+        """Whether a change of the property takes the secrets elsewhere."""
+        found = self.find(name)
+        return found is not None and (found.endpoint or found.binds)
+
     def find(self, name: str) -> Property | None:
         """The property with that name; Azure's SAS tokens may name their account."""
         known = {one.name: one for one in self.properties}
         return known.get(name) or (known.get("adls.sas-token") if name.startswith("adls.sas-token.") else None)
 
 
+REGION: Final = re.compile("[a-z0-9-]{1,64}")
+_ACCOUNT: Final = re.compile("[a-z0-9-]{1,64}")
+_TENANT: Final = re.compile("[A-Za-z0-9.-]{1,128}")
 _BOOLEANS: Final = ("true", "false")
 _S3: Final = (
     Property("s3.endpoint", "URL of an S3-compatible store. Default: Amazon.", endpoint=True),
-    Property("s3.region", "Region of the buckets. Default: us-east-1.", example="eu-central-1"),
-    Property("s3.access-key-id", "Access key that may read the tables' files."),
+    Property(
+        "s3.region",
+        "Region of the buckets. Default: us-east-1.",
+        example="eu-central-1",
+        binds=True,
+        pattern=REGION,
+    ),
+    Property("s3.access-key-id", "Access key that may read the tables' files.", binds=True),
     Property("s3.secret-access-key", "Secret of the access key.", secret=True),
     Property("s3.session-token", "Session token of temporary credentials.", secret=True),
     Property("s3.force-virtual-addressing", "Whether the bucket is in the host name.", values=_BOOLEANS),
@@ -76,11 +102,11 @@ _GOOGLE: Final = (
     Property("gcs.anonymous", "Whether the files are public.", values=_BOOLEANS),
 )
 _AZURE: Final = (
-    Property("adls.account-name", "Name of the storage account."),
+    Property("adls.account-name", "Name of the storage account.", binds=True, pattern=_ACCOUNT),
     Property("adls.account-key", "Key of the storage account.", secret=True),
     Property("adls.sas-token", "Shared access signature that may read and list.", secret=True),
-    Property("adls.tenant-id", "Tenant of a service principal."),
-    Property("adls.client-id", "Id of a service principal."),
+    Property("adls.tenant-id", "Tenant of a service principal.", binds=True, pattern=_TENANT),
+    Property("adls.client-id", "Id of a service principal.", binds=True),
     Property("adls.client-secret", "Secret of a service principal.", secret=True),
     Property("adls.account-host", "Host of another server with Azure's API.", endpoint=True),
 )
@@ -93,8 +119,10 @@ _IDENTITY: Final = (
     ),
 )
 _CLIENT: Final = (
-    Property("client.region", "Region of the service. Default: that of the files."),
-    Property("client.access-key-id", "Access key for the service, and for the files without s3.access-key-id."),
+    Property("client.region", "Region of the service. Default: that of the files.", binds=True, pattern=REGION),
+    Property(
+        "client.access-key-id", "Access key for the service, and for the files without s3.access-key-id.", binds=True
+    ),
     Property("client.secret-access-key", "Secret of that access key.", secret=True),
     Property("client.session-token", "Session token of temporary credentials.", secret=True),
 )
@@ -128,16 +156,35 @@ GLUE: Final = CatalogType(
     "AWS Glue",
     "The Glue Data Catalog of an AWS account.",
     (
-        Property("glue.region", "Region of the catalog.", example="eu-central-1"),
+        Property("glue.region", "Region of the catalog.", example="eu-central-1", binds=True, pattern=REGION),
         Property("glue.id", "Id of the catalog, if it is of another account."),
         Property("glue.endpoint", "URL of a server with Glue's API. Default: Amazon.", endpoint=True),
-        Property("glue.access-key-id", "Access key that may read the catalog."),
+        Property("glue.access-key-id", "Access key that may read the catalog.", binds=True),
         Property("glue.secret-access-key", "Secret of the access key.", secret=True),
         Property("glue.session-token", "Session token of temporary credentials.", secret=True),
         *_CLIENT,
         *_S3,
         *_IDENTITY,
     ),
+)
+HIVE: Final = CatalogType(
+    "hive",
+    "Hive Metastore",
+    "A metastore with the Thrift protocol, without Kerberos and TLS.",
+    (
+        Property(
+            "uri",
+            "URL of the metastore.",
+            required=True,
+            endpoint=True,
+            schemes=("thrift",),
+            example="thrift://metastore.example.org:9083",
+        ),
+        Property("ugi", "User of the metastore, as USER:GROUP.", example="reader:readers"),
+        *_CLIENT,
+        *_STORAGE,
+    ),
+    operators=True,
 )
 SQL: Final = CatalogType(
     "sql",
@@ -164,7 +211,7 @@ FILES: Final = CatalogType(
         *_STORAGE,
     ),
 )
-TYPES: Final[Mapping[str, CatalogType]] = {one.name: one for one in (REST, GLUE, SQL, FILES)}
+TYPES: Final[Mapping[str, CatalogType]] = {one.name: one for one in (REST, GLUE, HIVE, SQL, FILES)}
 
 
 def find_type(name: str) -> CatalogType:
@@ -200,21 +247,30 @@ def _problem(kind: CatalogType, name: str, value: str, *, is_operator: bool) -> 
     known = kind.find(name)
     if name in _NOT_SUPPORTED:
         return _NOT_SUPPORTED[name]
-    if known is None:
-        near = get_close_matches(name, [one.name for one in kind.properties], 1, _CLOSE)
-        return f"is unknown; did you mean {near[0]}?" if near else f"is unknown for catalogs of type {kind.name}"
+    return _unknown(kind, name) if known is None else _misfit(known, value, is_operator=is_operator)
+
+
+def _unknown(kind: CatalogType, name: str) -> str:
+    near = get_close_matches(name, [one.name for one in kind.properties], 1, _CLOSE)
+    return f"is unknown; did you mean {near[0]}?" if near else f"is unknown for catalogs of type {kind.name}"
+
+
+def _misfit(known: Property, value: str, *, is_operator: bool) -> str:
     if known.operators and not is_operator:
         return "is for the operator on the server's machine only"
     if known.values and value not in known.values:
         return f"must be {', '.join(known.values[:-1])} or {known.values[-1]}"
-    if known.endpoint and not _is_url(value):
-        return "must be a URL that starts with http:// or https://"
+    if known.pattern and not known.pattern.fullmatch(value):
+        return "has characters that a part of a host name cannot have"
+    if known.endpoint and not _is_url(value, known.schemes):
+        return f"must be a URL that starts with {' or '.join(f'{one}://' for one in known.schemes)}"
     return ""
 
 
-def _is_url(value: str) -> bool:
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     try:
         split = urlsplit(value)
+        _ = split.port  # raises for what is not a port
     except ValueError:
         return False
-    return split.scheme in ("http", "https") and bool(split.hostname) and split.username is None
+    return split.scheme in schemes and bool(split.hostname) and split.username is None

@@ -22,6 +22,7 @@ from pyiceberg.exceptions import (
 )
 
 from offtake.errors import DATASET_GONE, EXPORT_FAILED, SOURCE_UNAVAILABLE, DeliveryCode, DeliveryError
+from offtake.lake import metadata_errors
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.locations import LocationError
 from offtake.lake.parquet_files import shortened
@@ -51,25 +52,37 @@ def translating_errors(config: CatalogConfig, table: str = "") -> Iterator[None]
 
 def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
     what = f"Catalog {name}"
+    if isinstance(error, pydantic.ValidationError) and error.title not in _OF_THE_PROTOCOL:
+        return metadata_errors.unreadable(table, error)
     for kinds, code, message, remedy in _EXPLAINED:
         if isinstance(error, kinds):
             words = {"what": what, "name": name, "table": table, "why": shortened(error)}
             return DeliveryError(code, message.format_map(words), remedy)
     if isinstance(error, LocationError):
         return DeliveryError(EXPORT_FAILED, str(error), "")
-    # Their packages are slow to import, and a deployment without such catalogs does without.
+    found = _of_client(what, error)
+    if found is None and isinstance(error, metadata_errors.UNREADABLE):
+        return metadata_errors.unreadable(table, error)
+    return found
+
+
+def _of_client(what: str, error: Exception) -> DeliveryError | None:
+    """An error of a client whose package is slow to import: a deployment without such catalogs does without."""
     package = type(error).__module__.partition(".")[0]
-    if package == "requests":
-        return _of_requests(what, error)
-    return _of_amazon(what, error) if package == "botocore" else None
+    of_clients = {"requests": _of_requests, "botocore": _of_amazon, "thrift": _of_hive, "hive_metastore": _of_hive}
+    if package in of_clients:
+        return of_clients[package](what, error)
+    return _away(what, "no answer in time") if isinstance(error, TimeoutError) else None
 
 
+_OF_THE_PROTOCOL: Final = ("ConfigResponse", "ListNamespaceResponse", "ListTablesResponse", "TokenResponse")
+"""Answers of a REST catalog that hold no metadata of a table."""
 _EXPLAINED: Final[tuple[tuple[tuple[type[Exception], ...], DeliveryCode, str, str], ...]] = (
     (
         (NoSuchNamespaceError,),
         DATASET_GONE,
-        "{what} has no namespace of table {table}.",
-        "Correct the table's name.",
+        "{what} has no namespace for {table}.",
+        "Correct the name.",
     ),
     (
         (NoSuchIcebergTableError, NoSuchPropertyException),
@@ -116,6 +129,19 @@ def _of_requests(what: str, error: Exception) -> DeliveryError:
     if "Timeout" in kind:
         return _away(what, "no answer in time")
     return _away(what, "its certificate is not trusted" if "SSL" in kind else "it could not be reached")
+
+
+def _of_hive(what: str, error: Exception) -> DeliveryError:
+    """Thrift's transport is away; its protocol and application errors come from another kind of server."""
+    kind = type(error).__name__
+    if kind == "TTransportException":
+        return _away(what, "it could not be reached, or closed the connection")
+    if type(error).__module__.startswith("hive_metastore") or kind == "TApplicationException":
+        why = shortened(Exception(getattr(error, "message", "") or type(error).__name__))
+        return DeliveryError(EXPORT_FAILED, f"{what} refuses the request: {why}.", "Check the catalog's settings.")
+    return DeliveryError(
+        EXPORT_FAILED, f"{what} does not answer as a Hive Metastore does.", "Check its URL, and that it uses no SASL."
+    )
 
 
 def _of_amazon(what: str, error: Any) -> DeliveryError:  # noqa: ANN401 - botocore is an extra

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from offtake.lake.catalogs.declarations import IDENTITY
+from offtake.lake.catalogs.declarations import IDENTITY, REGION
 from offtake.lake.locations import LocationError
 from offtake.lake.storage.access import FileAccess, Kind
 from offtake.network.egress import Network
@@ -39,6 +39,8 @@ def access_for(
         kind = _configured(properties)
     own = {name: value for name, value in properties.items() if name not in _LENT[kind] or not lent}
     region = {name: config[name] for name in _MAY_SAY if name in config and "s3.region" not in properties}
+    # A region becomes a part of the host's name, which a server must not choose.
+    region = {name: value for name, value in region.items() if REGION.fullmatch(value)}
     if kind == "folder":
         return FileAccess(kind, {}, network, properties["warehouse"], closed)
     return FileAccess(kind, own | region | lent, network, closed=closed, expires_ms=_expiry(config) if lent else None)

@@ -10,10 +10,10 @@ from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
-from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.lake.catalogs import metadata_cache
 from offtake.lake.catalogs.declarations import TypeName
 from offtake.lake.catalogs.lending import access_for
 from offtake.lake.storage import files
@@ -51,10 +51,14 @@ class OpenCatalog(Protocol):
         """The tables of the namespace."""
         ...
 
+    def is_view(self, identifier: Identifier) -> bool:
+        """Whether it is the name of a view."""
+        ...
+
 
 def open_catalog(config: CatalogConfig) -> OpenCatalog:
     """Open the catalog. Raises the errors of its client."""
-    opener = {"rest": _rest, "glue": _glue, "sql": _sql, "files": _Files}[config.type]
+    opener = {"rest": _rest, "glue": _glue, "hive": _hive, "sql": _sql, "files": _Files}[config.type]
     return opener(config)
 
 
@@ -70,6 +74,9 @@ class _ByPyIceberg:
 
     def tables(self, namespace: Identifier) -> list[Identifier]:
         return self.catalog.list_tables(namespace)
+
+    def is_view(self, identifier: Identifier) -> bool:
+        return self.catalog.view_exists(identifier)
 
 
 def _access(config: CatalogConfig, said: Mapping[str, str]) -> FileAccess:
@@ -103,6 +110,16 @@ def _glue(config: CatalogConfig) -> OpenCatalog:
     return _ByPyIceberg(open_glue(config.name, config.properties, config.network, partial(_access, config, {})))
 
 
+def _hive(config: CatalogConfig) -> OpenCatalog:
+    try:
+        from offtake.lake.catalogs.hive import open_hive  # noqa: PLC0415 - thrift is an extra
+    except ModuleNotFoundError:
+        message = "Catalogs of type hive need thrift, which is not installed."
+        raise DeliveryError(EXPORT_FAILED, message, "Install offtake[hive].") from None
+
+    return _ByPyIceberg(open_hive(config.name, config.properties, config.network, partial(_access, config, {})))
+
+
 @dataclass(frozen=True)
 class _Files:
     """Tables that are named by the location of their metadata, or of their folder with `version-hint.text`."""
@@ -122,13 +139,14 @@ class _Files:
     def tables(self, namespace: Identifier) -> list[Identifier]:  # noqa: ARG002 - as above
         return []
 
+    def is_view(self, identifier: Identifier) -> bool:  # noqa: ARG002 - as above
+        return False
+
 
 def _table_at(location: str | None, identifier: Identifier, access: FileAccess, catalog: Catalog) -> Table:
     if not location:
         raise NoSuchTableError(f"The catalog has no metadata of {'.'.join(identifier)}.")
-    io = AccessIO(access)
-    metadata = FromInputFile.table_metadata(io.new_input(location))
-    return Table(identifier, metadata, location, io, catalog)
+    return Table(identifier, metadata_cache.read(location, access), location, AccessIO(access), catalog)
 
 
 def _metadata_location(location: str, access: FileAccess) -> str:

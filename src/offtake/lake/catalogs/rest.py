@@ -1,11 +1,15 @@
 """A REST catalog that decides nothing about Offtake: neither addresses, nor code, nor credentials but lent ones."""
 
 import ssl
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote
 
+from pydantic import Field
 from pyiceberg.catalog.rest import (
+    _RETRY_ARGS,
     DEFAULT_ENDPOINTS,
     OAUTH2_SERVER_URI,
     ConfigResponse,
@@ -14,12 +18,17 @@ from pyiceberg.catalog.rest import (
     TableResponse,
 )
 from pyiceberg.catalog.rest.response import _handle_non_200_response
+from pyiceberg.catalog.rest.scan_planning import StorageCredential
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
+from pyiceberg.typedef import IcebergBaseModel, Properties
 from requests import HTTPError, PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
+from tenacity import retry
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.lake.catalogs import metadata_cache
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import REFUSING, AccessIO
 from offtake.network.egress import Network
@@ -31,6 +40,20 @@ _CONNECT_SECONDS: Final = 10.0
 _SERVER_MAY_SET: Final = ("prefix", "namespace-separator")
 """Properties of `GET /v1/config` that are used: where the server has its tables, and how it separates namespaces."""
 AccessOf = Callable[[Mapping[str, str]], FileAccess]
+_MOST_PAGES: Final = 1000
+"""Of one list: a server could name a next page for ever."""
+Identifier = tuple[str, ...]
+_listing: Final = threading.local()
+"""`pages`: how many requests the list that this thread is reading may still make."""
+
+
+class _TableAnswer(IcebergBaseModel):
+    """The answer for a table, whose metadata are not parsed."""
+
+    metadata_location: str | None = Field(alias="metadata-location", default=None)
+    metadata: dict[str, Any]
+    config: Properties = Field(default_factory=dict)
+    storage_credentials: list[StorageCredential] = Field(alias="storage-credentials", default_factory=list)
 
 
 class ReadingRestCatalog(RestCatalog):
@@ -39,6 +62,7 @@ class ReadingRestCatalog(RestCatalog):
     def __init__(self, name: str, properties: Mapping[str, str], network: Network, access_of: AccessOf) -> None:
         """Raises PyIceberg's errors and those of `requests`."""
         self._network, self._access_of = network, access_of
+        self._key = object()
         default = {OAUTH2_SERVER_URI: f"{properties['uri'].rstrip('/')}/v1/oauth/tokens"}
         super().__init__(name, **(default | dict(properties) | {PY_IO_IMPL: REFUSING}))
 
@@ -75,6 +99,36 @@ class ReadingRestCatalog(RestCatalog):
         self._supported_endpoints = set(found.endpoints or DEFAULT_ENDPOINTS)
         self._namespace_separator = unquote(self.properties.get("namespace-separator") or "\x1f")
 
+    def list_tables(self, namespace: str | Identifier) -> list[Identifier]:
+        """The tables of the namespace; raises `NoSuchNamespaceError`, and `DeliveryError` for an endless list."""
+        with _few_pages():
+            found: list[Identifier] = super().list_tables(namespace)
+            return found
+
+    def list_namespaces(self, namespace: str | Identifier = ()) -> list[Identifier]:
+        """The namespaces in `namespace`; raises as `list_tables` does."""
+        with _few_pages():
+            found: list[Identifier] = super().list_namespaces(namespace)
+            return found
+
+    @retry(**_RETRY_ARGS)  # type: ignore[call-overload, untyped-decorator] # PyIceberg's arguments have no types
+    def load_table(self, identifier: str | tuple[str, ...]) -> Table:
+        """The table in its current state; metadata that was answered before is not parsed again."""
+        path = self._split_identifier_for_path(identifier)
+        response = self._session.get(self.url(Endpoints.load_table, prefixed=True, **path))
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            _handle_non_200_response(error, {404: NoSuchTableError})
+        answer = _TableAnswer.model_validate_json(response.content)
+        found = TableResponse.model_construct(
+            metadata_location=answer.metadata_location,
+            metadata=metadata_cache.parse(self._key, answer.metadata_location, answer.metadata),
+            config=answer.config,
+            storage_credentials=answer.storage_credentials,
+        )
+        return self._response_to_table(self.identifier_to_tuple(identifier), found)
+
     def _response_to_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> Table:
         # Properties of the table are not used: the writers of the table set them.
         lent = self._resolve_storage_credentials(
@@ -88,6 +142,15 @@ class ReadingRestCatalog(RestCatalog):
             io=AccessIO(self._access_of(config)),
             catalog=self,
         )
+
+
+@contextmanager
+def _few_pages() -> Iterator[None]:
+    _listing.pages = _MOST_PAGES
+    try:
+        yield
+    finally:
+        _listing.pages = None
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -105,6 +168,12 @@ class _BoundedAdapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override] # noqa: ANN401 - as above
+        pages = getattr(_listing, "pages", None)
+        if pages is not None:
+            if not pages:
+                message = f"The catalog's list has more than {_MOST_PAGES} pages."
+                raise DeliveryError(EXPORT_FAILED, message, "Register the tables one by one, by their names.")
+            _listing.pages = pages - 1
         options |= {"timeout": (_CONNECT_SECONDS, self._seconds), "stream": True}
         answer = super().send(request, **options)
         content = answer.raw.read(_LARGEST + 1, decode_content=True)

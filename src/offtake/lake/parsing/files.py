@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.storage.object_parts import ObjectParts, PartsFile
+
+Content: TypeAlias = Path | ObjectParts
+"""A file of this machine, or in an object store."""
 
 Kind = Literal["parquet", "ndjson", "json", "csv"]
 """`ndjson`: one object per line; `json`: one document."""
@@ -27,7 +32,7 @@ ALLOWED = ".parquet, .pq, .json, .jsonl, .ndjson, .csv or .tsv; all but Parquet 
 class InputFile:
     """A file, its format, and its name for users. Files named `*.gz` are decompressed while they are read."""
 
-    path: Path
+    path: Content
     kind: Kind
     name: str
 
@@ -38,7 +43,13 @@ class InputFile:
 
     def open(self) -> Any:  # noqa: ANN401 - pyarrow has no stubs
         """A binary stream of the decompressed content. Reading it raises `OSError`, also for damaged gzip."""
-        return pa.input_stream(self.path, compression="gzip" if self.name.lower().endswith(".gz") else None)
+        compression = "gzip" if self.name.lower().endswith(".gz") else None
+        return pa.input_stream(self.path if isinstance(self.path, Path) else self.path.open(), compression=compression)
+
+    def open_parquet(self) -> pq.ParquetFile:
+        """The file as Parquet; timestamps of type INT96 have microseconds. Raises pyarrow's errors."""
+        source = self.path if isinstance(self.path, Path) else pa.PythonFile(PartsFile(self.path), mode="r")
+        return pq.ParquetFile(source, pre_buffer=False, coerce_int96_timestamp_unit="us")
 
 
 def input_file(path: Path) -> InputFile:

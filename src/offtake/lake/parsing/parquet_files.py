@@ -74,7 +74,7 @@ class ParquetSource:
                 done += batch.num_rows
 
     def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.file.path, pre_buffer=False, coerce_int96_timestamp_unit="us")
+        return self.file.open_parquet()
 
     def _column(self, path: Path) -> Iterator[pa.Array]:
         """The values at a path, batch by batch."""

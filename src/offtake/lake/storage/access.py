@@ -27,8 +27,9 @@ class FileAccess:
 
     `kind`: the only kind of store that is read. `properties`: by PyIceberg's names, of the catalog and the credentials
     that it lent for this table; never of the table's own. `folder`: for kind `folder`, the only one that is read.
-    `closed`: folders of this deployment, which no table may name. `expires_ms`: when the credentials expire; `renewal`
-    asks for new ones.
+    `closed`: locations of this deployment, which no table may name. `expires_ms`: when the credentials expire;
+    `renewal` asks for new ones. `root`: of the deployment's own lake or uploads, the only folder that is written, and
+    of which files are deleted; None for tables of others, which are read-only.
     """
 
     kind: Kind
@@ -38,10 +39,11 @@ class FileAccess:
     closed: tuple[str, ...] = ()
     expires_ms: int | None = None
     renewal: "Callable[[], FileAccess] | None" = field(default=None, repr=False, compare=False)
+    root: str | None = None
 
     def __hash__(self) -> int:
         """Accesses are keys of caches; a mapping has no hash of its own."""
-        return hash((self.kind, tuple(sorted(self.properties.items())), self.folder, self.expires_ms))
+        return hash((self.kind, tuple(sorted(self.properties.items())), self.folder, self.expires_ms, self.root))
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,47 @@ class Place:
 
 
 def place_of(access: FileAccess, location: str) -> Place:
-    """The file's place in the store. Raises `LocationError` for another kind of store, and without a key."""
-    scheme, host, path = locations.split(location)
-    kind = _KIND_OF.get(scheme)
+    """The file's place in the store.
+
+    Raises `LocationError` for another kind of store, without a key, and inside this deployment's own locations.
+    """
+    kind, place = _place(location)
     if kind != access.kind:
         raise _elsewhere(access, location)
+    if not place.bucket or not place.key:
+        raise LocationError(f"The location {location[:300]} does not name a file.")
+    if any(is_inside(access, location, one) for one in access.closed):
+        raise LocationError(f"The file {location[:300]} is in this deployment's own storage, which it may not read.")
+    return place
+
+
+def kind_of(location: str) -> Kind | None:
+    """The kind of store of the location; None for files of this machine, and for stores that are not supported."""
+    return _place(location)[0]
+
+
+def place_in(location: str) -> Place:
+    """The place in a store of any kind; a folder may be the bucket itself. Raises `LocationError`."""
+    return _place(location)[1]
+
+
+def is_inside(access: FileAccess, location: str, folder: str) -> bool:
+    """Whether the object is below the folder, both in a store of the access's kind."""
+    (kind, place), (folders_kind, root) = _place(location), _place(folder)
+    if kind != access.kind or folders_kind != access.kind or place.bucket != root.bucket:
+        return False
+    prefix = root.key.rstrip("/")
+    return not prefix or place.key.rstrip("/") == prefix or place.key.startswith(f"{prefix}/")
+
+
+def _place(location: str) -> tuple[Kind | None, Place]:
+    scheme, host, path = locations.split(location)
+    kind = _KIND_OF.get(scheme)
     bucket, account = host, None
     if kind == "azure":
         bucket, mark, server = host.partition(_ACCOUNT_MARK)
         account = server.partition(".")[0] if mark else None
-    key = path.removeprefix("/")
-    if not bucket or not key:
-        raise LocationError(f"The location {location[:300]} does not name a file.")
-    return Place(bucket, key, account)
+    return kind, Place(bucket, path.removeprefix("/"), account)
 
 
 def path_of(access: FileAccess, location: str) -> Path:
@@ -79,7 +109,7 @@ def path_of(access: FileAccess, location: str) -> Path:
     path = locations.local_path(location).resolve()
     if not path.is_relative_to(Path(access.folder).resolve()):
         raise LocationError(f"The file {path} is outside of the catalog's folder {access.folder}.")
-    if any(path.is_relative_to(Path(one).resolve()) for one in access.closed):
+    if any(path.is_relative_to(Path(one).resolve()) for one in access.closed if locations.is_local(one)):
         raise LocationError(f"The file {path} is in a folder of this deployment, which no registered table may read.")
     return path
 

@@ -25,11 +25,11 @@ class AccessIO(FileIO):
         """The file, to be read."""
         return _Input(location, self.access)
 
-    def new_output(self, location: str) -> NoReturn:
+    def new_output(self, location: str) -> OutputFile:
         """Raises `ReadOnlyError`."""
         raise ReadOnlyError(f"{location} is a file of a registered table, which is read-only")
 
-    def delete(self, location: str | InputFile | OutputFile) -> NoReturn:
+    def delete(self, location: str | InputFile | OutputFile) -> None:
         """Raises `ReadOnlyError`."""
         raise ReadOnlyError(f"{location} is a file of a registered table, which is read-only")
 

@@ -1,5 +1,6 @@
 """The driver's stores (obstore), from properties with PyIceberg's names. Runs in worker processes too."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -87,7 +88,15 @@ def _google(access: FileAccess, bucket: str) -> "ObjectStore":
     elif account := found.get("gcs.service-account-key"):
         config["service_account_key"] = account
     elif found.get("gcs.anonymous") == _TRUE:
-        config["skip_signature"] = True
+        # With `skip_signature` alone, the driver would ask the machine's metadata service for a token first.
+        nobody = {
+            "gcs_base_url": url,
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+        config |= {"skip_signature": True, "service_account_key": json.dumps(nobody)}
     elif found.get(_IDENTITY) != "gs":
         raise LocationError(_without_credentials("gcs.oauth2.token or gcs.service-account-key"))
     return GCSStore(bucket, config=config, **options)

@@ -14,7 +14,7 @@ from offtake.store.tables.access import (
 from offtake.store.tables.base import Base, Entity, Stamp
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
 from offtake.store.tables.health import DestinationHealth
-from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LandingZoneKey
+from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LakeNamespace, LandingZoneKey
 from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Flow",
     "Label",
     "LakeCatalog",
+    "LakeNamespace",
     "LandingZoneKey",
     "Organisation",
     "Role",

@@ -5,7 +5,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from offtake.documents import InfoItem, Json, Retries, SliceDocument, TableSchemaDocument
 from offtake.formats.losses import LossDocument
-from offtake.store.tables.documents import BatchError, ManifestRecord, Pins
+from offtake.store.tables.documents import BatchError, ManifestRecord, Pins, UploadedObjects
 
 _JSON = JSON(none_as_null=True)
 _DOCUMENTS = (
@@ -24,6 +24,7 @@ _DOCUMENTS = (
     ManifestRecord,
     Pins,
     Retries,
+    UploadedObjects,
 )
 """The types of JSON columns."""
 

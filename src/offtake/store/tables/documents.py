@@ -34,6 +34,17 @@ class ManifestRecord(TypedDict):
     token: NotRequired[str | None]
 
 
+class UploadedObjects(TypedDict):
+    """The objects of a file that is uploaded to an object store.
+
+    `upload`: changes with each start. `parts`: lists of an object's id, first and last byte, in the order in which they
+    were recorded; where they overlap, later ones count.
+    """
+
+    upload: str
+    parts: list[tuple[str, int, int]]
+
+
 class BatchError(TypedDict):
     """An error of a batch (contract, section 23.3). `rows`: the numbers of the rows it is about; absent if unknown."""
 

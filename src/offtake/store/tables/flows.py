@@ -31,7 +31,7 @@ class Connection(Entity, Base):
 
 
 class SourceConnection(Entity, Base):
-    """The datasets that a flow exports."""
+    """The datasets that a flow exports. `refs`: by dataset id, the branch or tag of those not exported from main."""
 
     __tablename__ = "source_connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -39,6 +39,7 @@ class SourceConnection(Entity, Base):
     connection_spec_id: Mapped[str]
     base_connection_id: Mapped[str]
     dataset_ids: Mapped[list[str]]
+    refs: Mapped[Json | None]
     data: Mapped[Json | None]
 
 

@@ -5,20 +5,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from offtake.documents import Json
 from offtake.store.tables.base import Base, Stamp
-from offtake.store.tables.documents import BatchError
+from offtake.store.tables.documents import BatchError, UploadedObjects
 
 
 class Dataset(Stamp, Base):
     """A dataset: an id of 24 hexadecimal digits, and the Iceberg table with its rows.
 
-    `table_name`: by `lake.table_names`. `schema_ref`, `file_description` and `classification`: by the models of
+    `table_name`: by `lake.table_names`. `catalog_id`: of a registered table; `gone_at`: when it was found that its
+    catalog has it no more. `schema_ref`, `file_description` and `classification`: by the models of
     `catalog.datasets`. `evolves`: batches may
     add columns to its table. `declared`: the columns given at its creation, from which the table is created, in the
     form of `catalog.column_types`. `rewrites`: counts starts and ends of batches that rewrite the table's data files.
     """
 
     __tablename__ = "datasets"
-    __table_args__ = (Index(None, "sandbox_id", "name"),)
+    __table_args__ = (Index(None, "sandbox_id", "name"), Index(None, "catalog_id", "table_name"))
 
     name: Mapped[str]
     description: Mapped[str | None]
@@ -31,6 +32,8 @@ class Dataset(Stamp, Base):
     evolves: Mapped[bool] = mapped_column(default=False)
     declared: Mapped[list[Json] | None]
     rewrites: Mapped[int] = mapped_column(default=0)
+    catalog_id: Mapped[str | None]
+    gone_at: Mapped[int | None]
 
 
 class LakeCatalog(Stamp, Base):
@@ -47,6 +50,29 @@ class LakeCatalog(Stamp, Base):
     properties: Mapped[Json]
     sealed: Mapped[bytes | None]
     operators: Mapped[bool]
+
+
+class LakeNamespace(Stamp, Base):
+    """A namespace of a catalog whose tables are kept registered as datasets. `name`: `steps` as people write them.
+
+    `excluded`: names of tables whose datasets were deleted. `refused`: why a table is not registered, by its name.
+    `cursor`: the last table that was compared with its dataset. `tables`: how many the catalog listed. `problem`: why
+    the last attempt failed. `due_at`: when it is compared with the catalog again.
+    """
+
+    __tablename__ = "lake_namespaces"
+    __table_args__ = (Index("uq_lake_namespaces_name", "catalog_id", "name", unique=True), Index(None, "due_at"))
+
+    catalog_id: Mapped[str] = mapped_column(ForeignKey("lake_catalogs.id"))
+    name: Mapped[str]
+    steps: Mapped[list[str]]
+    excluded: Mapped[list[str]]
+    refused: Mapped[Json]
+    cursor: Mapped[str]
+    tables: Mapped[int]
+    problem: Mapped[str | None]
+    synced_at: Mapped[int | None]
+    due_at: Mapped[int]
 
 
 QUEUED = text("status IN ('staged', 'processing')")
@@ -100,7 +126,10 @@ class Batch(Stamp, Base):
 
 
 class BatchFile(Base):
-    """An uploaded file of a batch. In a multi-part upload, `total`: full size; `received`: ranges [first, last]."""
+    """An uploaded file of a batch. In a multi-part upload, `total`: full size; `received`: ranges [first, last].
+
+    `objects`: where uploads are in an object store; None for a file in the upload folder.
+    """
 
     __tablename__ = "batch_files"
 
@@ -111,6 +140,7 @@ class BatchFile(Base):
     total: Mapped[int | None]
     received: Mapped[list[list[int]]]
     updated_at: Mapped[int]
+    objects: Mapped[UploadedObjects | None] = mapped_column(default=None)
 
 
 class LandingZoneKey(Base):

@@ -108,7 +108,9 @@ def _store(person: Person, form: SettingsForm, sent: FormData) -> None:
     operations, of_target = form.flow_operations(), form.target_operations()
     with backend.database.writing() as session:
         if form.changes_datasets():
-            source = flow_creation.create_source(session, caller, form.name, form.dataset_ids, person.now_ms)
+            source = flow_creation.create_source(
+                session, caller, form.name, form.dataset_ids, person.now_ms, form.view.source.refs
+            )
             session.flush()
             operations.append(Operation("replace", "/sourceConnectionIds", [source.id]))
         if operations:

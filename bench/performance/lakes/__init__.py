@@ -1,0 +1,1 @@
+"""Tables of other catalogs, in an object store: how fast they are planned and exported."""
