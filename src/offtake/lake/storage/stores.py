@@ -25,7 +25,13 @@ def forget_stores() -> None:
 
 def store_of(access: FileAccess, place: Place) -> "ObjectStore":
     """The store of the bucket or container. Raises `DeliveryError` when its endpoint is denied."""
-    return _store(access, place.bucket, place.account)
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - slow to import, and local lakes do without
+
+    try:
+        return _store(access, place.bucket, place.account)
+    except BaseError:
+        # The driver's text can have the credential.
+        raise LocationError("The credentials of the files' store have a form that the store does not use.") from None
 
 
 @lru_cache(maxsize=32)
@@ -89,14 +95,14 @@ def _google(access: FileAccess, bucket: str) -> "ObjectStore":
         config["service_account_key"] = account
     elif found.get("gcs.anonymous") == _TRUE:
         # With `skip_signature` alone, the driver would ask the machine's metadata service for a token first.
-        nobody = {
+        no_account = {
             "gcs_base_url": url,
             "disable_oauth": True,
             "client_email": "",
             "private_key": "",
             "private_key_id": "",
         }
-        config |= {"skip_signature": True, "service_account_key": json.dumps(nobody)}
+        config |= {"skip_signature": True, "service_account_key": json.dumps(no_account)}
     elif found.get(_IDENTITY) != "gs":
         raise LocationError(_without_credentials("gcs.oauth2.token or gcs.service-account-key"))
     return GCSStore(bucket, config=config, **options)
