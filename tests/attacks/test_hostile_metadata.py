@@ -27,7 +27,7 @@ from offtake.lake.catalogs.lending import access_for
 from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.lake.locations import LocationError
 from offtake.lake.registered import RegisteredTables
-from offtake.lake.storage import files, table_metadata
+from offtake.lake.storage import files, stores, table_metadata
 from offtake.lake.storage.access import FileAccess, Kind, place_of
 from offtake.lake.table_names import RegisteredTable, TableName
 from offtake.network.egress import Network
@@ -359,3 +359,15 @@ def test_partitions_are_compared_as_iceberg_does() -> None:
     assert partition(float("nan")) == partition(float("nan"))
     assert partition(0.0) != partition(-0.0)
     assert partition(2.5) == partition(2.5)
+
+
+def test_a_location_does_not_choose_the_storage_account() -> None:
+    """Everyone can have an account at Azure: it would get the shared access signature."""
+    place = place_of(FileAccess("azure"), "abfss://c@attacker.dfs.core.windows.net/t.json")
+    of_victim = FileAccess("azure", {"adls.sas-token.victim.dfs.core.windows.net": "sig=1"})
+    for access in (FileAccess("azure", {"adls.sas-token": "sig=1"}), of_victim):
+        with pytest.raises(LocationError, match=r"Set adls\.account-name"):
+            stores.store_of(access, place)
+    named = FileAccess("azure", {"adls.sas-token": "sig=1", "adls.account-name": "victim"})
+    with pytest.raises(LocationError, match="not in the catalog's account victim"):
+        stores.store_of(named, place)

@@ -112,9 +112,12 @@ def _azure(access: FileAccess, bucket: str, named: str | None) -> "ObjectStore":
     from obstore.store import AzureStore  # noqa: PLC0415 - as above
 
     found = access.properties
-    account = found.get("adls.account-name") or named
+    # A location alone does not choose the account: everyone can have one, which would get the credential.
+    account = found.get("adls.account-name")
+    if account is None and named is not None and _has_token_of(found, named):
+        account = named
     if account is None:
-        raise LocationError("The location names no storage account. Set adls.account-name in the catalog.")
+        raise LocationError("The catalog does not name the storage account. Set adls.account-name in the catalog.")
     if named is not None and named != account:
         raise LocationError(f"The location is in the storage account {named}, not in the catalog's account {account}.")
     host = found.get("adls.account-host")
@@ -129,9 +132,19 @@ def _azure(access: FileAccess, bucket: str, named: str | None) -> "ObjectStore":
     return AzureStore(bucket, config=config, client_options=options, retry_config=RETRIES)
 
 
+def _tokens_of(account: str) -> tuple[str, ...]:
+    """The properties with a shared access signature of that account."""
+    hosts = (f".{kind}.core.windows.net" for kind in ("dfs", "blob"))
+    return (*(f"adls.sas-token.{account}{host}" for host in hosts), f"adls.sas-token.{account}")
+
+
+def _has_token_of(found: Mapping[str, str], account: str) -> bool:
+    return any(name in found for name in _tokens_of(account))
+
+
 def _azure_credential(found: Mapping[str, str], account: str) -> dict[str, str]:
     """The credential and its type: else the driver could prefer one of the server's own environment."""
-    names = (f"adls.sas-token.{account}.dfs.core.windows.net", f"adls.sas-token.{account}", "adls.sas-token")
+    names = (*_tokens_of(account), "adls.sas-token")
     signature = next((found[name] for name in names if name in found), None)
     if key := found.get("adls.account-key"):
         return {"account_key": key, "credential_type": "access_key"}
