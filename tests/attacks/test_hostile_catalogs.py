@@ -3,8 +3,9 @@
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -321,3 +322,36 @@ def test_the_environment_of_the_server_is_not_used(
             read(tables_of(server, {"s3.endpoint": keys["s3.endpoint"]}))
         assert seen == []
     stores.forget_stores()
+
+
+class _Slow(http.server.BaseHTTPRequestHandler):
+    """Answers one byte at a time, for longer than a test waits."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "1000000")
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_an_answer_that_arrives_byte_by_byte_has_a_deadline() -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    properties = {"uri": f"http://127.0.0.1:{server.server_port}", "token": "t"}
+    config = CatalogConfig("1", "slow", "rest", properties, Network(read_timeout=0.3))
+    started = time.monotonic()
+    try:
+        with pytest.raises(DeliveryError, match="no answer in time") as failed:
+            RegisteredTables(lambda _id: config).namespaces("1")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert failed.value.transient
+    assert time.monotonic() - started < 20

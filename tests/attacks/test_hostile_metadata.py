@@ -16,13 +16,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import DataFile
+from pyiceberg.typedef import Record
 
-from offtake.errors import DeliveryError
-from offtake.lake import avro_blocks, manifest_cache, scan
+from offtake.errors import DeliveryError, InvalidInputError
+from offtake.lake import avro_blocks, deletes, manifest_cache, scan, snapshot_history
 from offtake.lake.avro_blocks import open_avro
+from offtake.lake.catalogs import declarations
+from offtake.lake.catalogs.lending import access_for
 from offtake.lake.catalogs.opening import CatalogConfig
+from offtake.lake.locations import LocationError
 from offtake.lake.registered import RegisteredTables
-from offtake.lake.storage import table_metadata
+from offtake.lake.storage import files, stores, table_metadata
+from offtake.lake.storage.access import FileAccess, Kind, place_of
 from offtake.lake.table_names import RegisteredTable, TableName
 from offtake.network.egress import Network
 
@@ -288,3 +294,80 @@ def test_any_change_of_a_manifest_is_read_or_refused_in_one_sentence(
             plan(tables, file)
     finally:
         changed.write_bytes(content)
+
+
+def test_snapshots_that_name_each_other_as_parents_end(
+    tables: RegisteredTables, valid: dict[str, Any], tmp_path: Path
+) -> None:
+    first, last = valid["snapshots"]
+    first["parent-snapshot-id"] = last["snapshot-id"]
+    file = tmp_path / "v1.metadata.json"
+    file.write_text(json.dumps(valid))
+    table = tables.load(RegisteredTable("1", ("files", str(file)), valid["table-uuid"]))
+    assert len(snapshot_history.lineage(table, table.snapshots()[-1])) == 2
+    found = scan.TableScan(TableName("orders"), table).increment(7, last["snapshot-id"])
+    assert (found.kind, [one.rows for one in found.files]) == ("full", [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "location"),
+    [
+        ("s3", "s3://lake//own/t.json"),
+        ("s3", "s3://../lake/own/t.json"),
+        ("s3", "s3://./lake/own/t.json"),
+        ("s3", "s3://lake/x/../own/t.json"),
+        ("s3", "s3://lake/./own/t.json"),
+        ("s3", "s3://x\\..\\lake/own/t.json"),
+        ("s3", "s3://lake#/own/t.json"),
+        ("s3", "s3://localhost:80#/t.json"),
+        ("gs", "gs://..%2flake/own/t.json"),
+        ("azure", "abfss://c@localhost:80%23.dfs.core.windows.net/t.json"),
+        ("azure", "abfss://c@127\u30020\u30020\u30021#.dfs.core.windows.net/t.json"),
+        ("azure", "abfss://c@.dfs.core.windows.net/t.json"),
+    ],
+)
+def test_a_location_names_neither_another_host_nor_another_place(kind: Kind, location: str) -> None:
+    with pytest.raises(LocationError, match="a name that no store has"):
+        place_of(FileAccess(kind), location)
+
+
+def test_only_catalogs_of_the_operator_read_folders(tmp_path: Path) -> None:
+    for kind, allowed in (("rest", False), ("glue", False), ("files", True), ("sql", True)):
+        assert declarations.find_type(kind).has_folders is allowed
+    with pytest.raises(LocationError, match="no credentials"):
+        access_for({"uri": "http://x", "warehouse": str(tmp_path)}, {}, Network(), ())
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "v1.metadata.json").symlink_to("/dev/zero")
+    access = FileAccess("folder", folder="/")
+    with pytest.raises(LocationError, match="is not a file"):
+        files.read_whole(str(tmp_path / "v1.metadata.json"), access)
+
+
+def test_credentials_have_no_line_breaks() -> None:
+    with pytest.raises(InvalidInputError, match="line break"):
+        declarations.check(declarations.REST, {"uri": "http://x", "token": "secret\n"}, is_operator=True)
+
+
+def test_partitions_are_compared_as_iceberg_does() -> None:
+    def partition(value: float) -> Any:
+        file = DataFile.from_args(partition=Record(value))
+        file.spec_id = 0
+        return deletes.partition_of(file)
+
+    assert partition(float("nan")) == partition(float("nan"))
+    assert partition(0.0) != partition(-0.0)
+    assert partition(2.5) == partition(2.5)
+
+
+def test_a_location_does_not_choose_the_storage_account() -> None:
+    """Everyone can have an account at Azure: it would get the shared access signature."""
+    place = place_of(FileAccess("azure"), "abfss://c@attacker.dfs.core.windows.net/t.json")
+    of_victim = FileAccess("azure", {"adls.sas-token.victim.dfs.core.windows.net": "sig=1"})
+    for access in (FileAccess("azure", {"adls.sas-token": "sig=1"}), of_victim):
+        with pytest.raises(LocationError, match=r"Set adls\.account-name"):
+            stores.store_of(access, place)
+    named = FileAccess("azure", {"adls.sas-token": "sig=1", "adls.account-name": "victim"})
+    with pytest.raises(LocationError, match="not in the catalog's account victim"):
+        stores.store_of(named, place)

@@ -306,3 +306,35 @@ def test_the_pages_show_where_a_registered_table_is_kept_and_offer_no_import(
         away = words(person.get(f"/ui/prod/datasets/{dataset}"))
         assert "Kept in lakehouse" in away
         assert "cannot be read at present" in away
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "said"),
+    [
+        ("sql", {"uri": "sqlite:////nowhere/catalog.db", "warehouse": "/nowhere"}, "nowhere/catalog.db of the catalog"),
+        ("sql", {"uri": "postgresql+psycopg://u:p@127.0.0.1:9/x", "warehouse": "/nowhere"}, "its database answers"),
+        ("sql", {"uri": "mysql://u:p@127.0.0.1:9/x", "warehouse": "/nowhere"}, "needs the package MySQLdb"),
+        ("sql", {"uri": "nonsense", "warehouse": "/nowhere"}, "The uri of Catalog other is not one of a database"),
+        ("files", {"warehouse": "/nowhere"}, "The folder /nowhere does not exist"),
+        ("rest", {"uri": "http://127.0.0.1:9", "token": "t"}, "nothing answers at its URL"),
+    ],
+)
+def test_the_error_for_a_missing_catalog_is_one_sentence(
+    offtake: Offtake, kind: str, properties: dict[str, str], said: str
+) -> None:
+    assert offtake("catalog", "add", "other", *options(kind, **properties))[0] == 0
+    code, out, err = offtake("catalog", "test", "other")
+    assert (code, out, err.count("\n"), said in err) == (1, "", 1, True), err
+
+
+def test_a_table_whose_files_cannot_be_read_is_not_registered(offtake: Offtake, store: Amazon, tmp_path: Path) -> None:
+    """A REST catalog sends the metadata, whatever the credentials of the store are."""
+    with ExitStack() as stack:
+        foreign = rest(store, tmp_path, stack)
+        foreign.writer.create_namespace("sales")
+        foreign.create("orders").append(rows(0, 1))
+        wrong = [one.replace(store.secret_key, "wrong") for one in foreign.options]
+        assert offtake("catalog", "add", "lakehouse", *wrong)[0] == 0
+        for words_of in (("catalog", "test", "lakehouse"), ("dataset", "register", "orders", "--catalog", "lakehouse")):
+            code, out, err = offtake(*words_of, "--table", "sales.orders")
+            assert (code, out, err.count("\n"), "403" in err or "SignatureDoesNotMatch" in err) == (1, "", 1, True), err

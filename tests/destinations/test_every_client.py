@@ -72,8 +72,11 @@ CLIENTS: Final = {
     "engines/parser_pool.py": {"socket"},  # a pair within this machine
     "lake/catalogs/glue.py": {"boto3", "botocore.config"},
     "lake/catalogs/rest.py": {"requests", "requests.adapters"},
-    "lake/storage/files.py": {"obstore", "obstore.exceptions", "obstore.store", "pyarrow.fs"},
-    "lake/storage/stores.py": {"obstore.store"},
+    "lake/storage/files.py": {"pyarrow.fs"},
+    "lake/storage/objects.py": {"obstore", "obstore.exceptions", "obstore.store"},  # stores of `stores.py`
+    "lake/storage/range_requests.py": {"obstore", "obstore.exceptions", "obstore.store"},  # the same
+    "lake/storage/stores.py": {"obstore.exceptions", "obstore.store"},
+    "lake/storage/translation.py": {"obstore.exceptions"},
     "lake/locations.py": {"pyarrow.fs"},  # this machine's files alone
 }
 """The modules that import anything that connects, and what; each is held to the rules by a test below."""

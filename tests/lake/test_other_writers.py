@@ -215,7 +215,7 @@ def test_nanoseconds_in_a_microsecond_column_are_exact_or_refused(lake: Lake) ->
     one_column(lake, TimestampType(), pa.array([1_000, None, -2_000], pa.timestamp("ns")))
     assert [one and one.microsecond for one in values(lake)] == [1, None, 999_998]
     assert not passes(lake)
-    rewrite(lake, pa.table({"x": pa.array([1_001], pa.timestamp("ns"))}))
+    rewrite(lake, pa.table({"x": pa.array([1_001, None, 1_001], pa.timestamp("ns"))}))
     with pytest.raises(DeliveryError, match=r"column x has values of timestamp\[ns\] that timestamp\[us\]") as failed:
         full(lake)
     assert failed.value.code == "EXPORT-1500-500"

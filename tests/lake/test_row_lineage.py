@@ -236,3 +236,20 @@ def test_rows_of_an_append_are_new_even_with_an_older_sequence_number(tmp_path: 
     plan = scan.open_table(lineage.lake, TABLE).increment(start, lineage.current)
     assert sorted(row["n"] for row in read(lineage.lake, plan.files, lineage.current)) == [6, 7, 8]
     lineage.lake.close()
+
+
+def test_rows_of_an_appended_copy_are_new_even_with_older_numbers_in_the_file(tmp_path: Path) -> None:
+    """The file of another table is appended, with the numbers that its rows had there."""
+    lineage = Lineage(lake_in(tmp_path))
+    lineage.append(0)
+    start, known = lineage.current, set(data_files(lineage.table))
+    lineage.append(2)
+    (path,) = set(data_files(lineage.table)) - known
+    rows = pq.read_table(local_path(path)).select(["n", "v"])
+    numbers = pa.array([1] * (rows.num_rows - 1) + [None], pa.int64())
+    stored = pa.table([*rows.columns, pa.nulls(rows.num_rows, pa.int64()), numbers], schema=STORED)
+    pq.write_table(stored, local_path(path))
+    plan = scan.open_table(lineage.lake, TABLE).increment(start, lineage.current)
+    found = sorted(row["n"] for row in read(lineage.lake, plan.files, lineage.current))
+    assert found == sorted(rows["n"].to_pylist())
+    lineage.lake.close()

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.lake.test_any_history import ACT, History
+from tests.lake.test_any_history import History, act
 
 KEEPS_BIRTHS = ("compact", "roll_back")
 """Actions whose new files hold rows that came earlier."""
@@ -39,7 +39,7 @@ class Source:
     def change(self, action: str, bits: int) -> None:
         """Do something to the table."""
         files, current = set(self.history.files), self.current
-        ACT[action](self.history, bits)
+        act(self.history, action, bits)
         if action == "compact" and self.current != current:
             self.compactions.add(self.current)
         if action == "roll_back":

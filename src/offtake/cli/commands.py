@@ -93,7 +93,8 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "show": Command("lake_catalogs:show", "Show a catalog's properties, without its secrets."),
             "test": Command("lake_catalogs:run_test", "Test a catalog: list its namespaces; read a table."),
             "sync": Command(
-                "lake_catalogs:sync", "Compare namespaces that are kept in step with the catalog, now and completely."
+                "lake_catalogs:sync",
+                "Compare the catalog's namespaces that are kept in step with the catalog, now and completely.",
             ),
             "remove": Command(
                 "lake_catalogs:remove", "Forget a catalog; refused while datasets are registered from it."

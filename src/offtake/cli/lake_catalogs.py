@@ -94,6 +94,9 @@ def run_test(
     if json:
         output.as_json({"namespaces": namespaces, "tableUuid": uuid})
         return
+    if row.type == FILES:
+        output.console.print("Nothing is tested without a table: register one with --metadata LOCATION.")
+        return
     output.console.print(f"Success: the catalog answers; namespaces: {', '.join(namespaces) or 'none'}", markup=False)
     if uuid is not None:
         output.console.print(f"Table {table} can be read; its UUID is {uuid}", markup=False)

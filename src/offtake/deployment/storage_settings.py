@@ -55,7 +55,7 @@ def uploads_folder(settings: Settings) -> Path | None:
 def check_storage(settings: Settings, network: Network) -> None:
     """Write, read, list and delete an object in each store; raises `OfftakeError` with the remedy.
 
-    A store that does not answer is given up after a minute. Folders are not checked.
+    The check of a store that does not answer fails after a minute. Folders are not checked.
     """
     for name, access in (
         (WAREHOUSE, warehouse_access(settings, network)),

@@ -128,8 +128,8 @@ def of_dates(
         if since is None and since_ms is not None and steps[0].follows_expired:
             raise BackfillRefusedError(
                 f"The history of dataset {dataset_id} before {_utc(steps[0].timestamp_ms)} has been removed "
-                "(OFFTAKE_SNAPSHOT_DAYS), so the rows of that period cannot be told from earlier ones. Choose a later "
-                "start, or export everything until the end of the period."
+                "(OFFTAKE_SNAPSHOT_DAYS), so the rows of that period cannot be separated from earlier ones. Choose a "
+                "later start, or export everything until the end of the period."
             )
         if since == to.snapshot_id:
             continue

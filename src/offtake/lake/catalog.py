@@ -16,19 +16,19 @@ from sqlalchemy import event, make_url, select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from offtake.errors import OfftakeError, disk_error
-from offtake.lake.file_io import ACCESS
 from offtake.lake.registered import RegisteredTables
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
 from offtake.lake.table_names import TableName, parse
 from offtake.lake.warehouse import Warehouse, open_warehouse
+from offtake.lake.warehouse_io import ACCESS
 
 CATALOG_TABLES: Final = frozenset(("iceberg_tables", "iceberg_namespace_properties"))
 """The catalog's tables in its database, which can also hold the store's tables."""
 
 _CATALOG: Final = "offtake"
 _FILE_IO: Final = "offtake.lake.file_io.LocationsIO"
-_STORE_IO: Final = "offtake.lake.file_io.WarehouseIO"
+_STORE_IO: Final = "offtake.lake.warehouse_io.WarehouseIO"
 _REMEDY: Final = "The dataset is unchanged. Free disk space, then retry."
 _DISK_FULL: Final = "53100"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY_MS: Final = 30_000

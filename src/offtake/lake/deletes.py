@@ -6,6 +6,8 @@ replaces all position deletes of that file. An equality delete applies to older 
 table when its spec is unpartitioned; bounds of its key columns narrow them down.
 """
 
+import math
+import struct
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
@@ -201,8 +203,13 @@ class Deletes:
 
 
 def partition_of(file: IcebergFile) -> Partition:
-    """The partition of the file."""
-    return file.spec_id, tuple(file.partition[index] for index in range(len(file.partition)))
+    """The partition of the file. NaN is one value, and 0.0 and -0.0 are two, as in Iceberg."""
+    values = (file.partition[index] for index in range(len(file.partition)))
+    return file.spec_id, tuple(_comparable(one) if isinstance(one, float) else one for one in values)
+
+
+def _comparable(value: float) -> bytes:
+    return struct.pack(">d", math.nan if math.isnan(value) else value)
 
 
 def _covers(vector: _PositionDelete, entry: ManifestEntry) -> bool:

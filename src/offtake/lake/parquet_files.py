@@ -94,6 +94,16 @@ def translating_errors(locations: Sequence[str]) -> Iterator[None]:
         raise unreadable(f"{locations[0]}{others}", error) from None
 
 
+def check_rows(file: str, found: int, counted: int) -> None:
+    """Raise `DeliveryError` when a file, or a slice of it, has fewer rows than the metadata counts: some are lost."""
+    if found < counted:
+        raise DeliveryError(
+            EXPORT_FAILED,
+            f"The dataset's file {file} has {found:,} rows, but the table's metadata counts {counted:,}.",
+            "The file was replaced, or the metadata is damaged. Restore the file, or write its rows again.",
+        )
+
+
 def unreadable(file: str, error: Exception) -> DeliveryError:
     """The error for a data file or delete file that cannot be read."""
     if isinstance(error, FileNotFoundError):

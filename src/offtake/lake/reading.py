@@ -101,7 +101,7 @@ def unchanged_row_groups(
         for piece, stored in zip(pieces, found, strict=True):
             with translating_errors([piece]):
                 stored.keep_indexes()
-                stored.read_ahead(_groups(piece, stored))
+                stored.read_ahead(_checked_groups(piece, stored))
         yield [(stored.source, piece.first, piece.last) for piece, stored in zip(pieces, found, strict=True)]
 
 
@@ -163,6 +163,13 @@ def _groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
     return list(range(piece.first, file.metadata.num_row_groups if piece.last is None else piece.last))
 
 
+def _checked_groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
+    """The slice's row groups; raises `DeliveryError` when they have fewer rows than was planned."""
+    groups = _groups(piece, file)
+    parquet_files.check_rows(piece.path, sum(file.metadata.row_group(index).num_rows for index in groups), piece.rows)
+    return groups
+
+
 def _is_copyable(piece: FileSlice, stored: pa.Schema, target: pa.Schema, schema: TableSchema) -> bool:
     try:
         # The Arrow schema in files of Arrow and Polars can have large strings; Parquet stores them like other strings.
@@ -183,7 +190,7 @@ def _read_file(
         yield from _read_whole(piece, schema, target, access, invalid_text)
         return
     with open_parquet(piece.path, access, _size(piece), ahead) as file:
-        groups, names = _groups(piece, file), _names(piece, file.schema_arrow, schema)
+        groups, names = _checked_groups(piece, file), _names(piece, file.schema_arrow, schema)
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
         deleted = left_out(ParquetRows(file), piece, groups, position, names, schema, access)
         columns = delivered_columns(file.schema_arrow, target, names)
@@ -220,6 +227,7 @@ def _read_whole(
             else:
                 text.check(projected)
             yield projected
+    parquet_files.check_rows(piece.path, position, piece.rows)
 
 
 def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnNames:

@@ -9,6 +9,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 from offtake.errors import DATASET_GONE, DeliveryError
+from offtake.lake import manifest_files, metadata_errors
 from offtake.lake.catalogs.errors import translating_errors
 from offtake.lake.catalogs.opening import CatalogConfig, Identifier, OpenCatalog, open_catalog
 from offtake.lake.storage.access import FileAccess
@@ -51,9 +52,11 @@ class RegisteredTables:
         return _renewing(found, config, table.identifier)
 
     def find_uuid(self, catalog_id: str, identifier: Identifier) -> str:
-        """The UUID of a table, to register it. Raises `DeliveryError` when it cannot be read."""
+        """The UUID of a table, to register it. Raises `DeliveryError` when it or its files cannot be read."""
         config = self._find_config(catalog_id, write_identifier(identifier))
-        return str(self._load(config, identifier).metadata.table_uuid)
+        found = self._load(config, identifier)
+        _check_files(config, found)
+        return str(found.metadata.table_uuid)
 
     def namespaces(self, catalog_id: str, parent: Identifier = ()) -> list[Identifier]:
         """The namespaces in `parent`, which also tests the catalog. Raises `DeliveryError`."""
@@ -74,7 +77,7 @@ class RegisteredTables:
                 opened = open_catalog(config)
                 opened.namespaces()
             if identifier is not None:
-                _read(config, opened, identifier)
+                _check_files(config, _read(config, opened, identifier))
         except DeliveryError as error:
             return error
         return None
@@ -122,6 +125,15 @@ def _read(config: CatalogConfig, opened: OpenCatalog, identifier: Identifier) ->
                 f"Catalog {config.name} has no table {name}.",
                 "Correct the name, or create the table there; a dropped table's dataset can be deleted.",
             ) from None
+
+
+def _check_files(config: CatalogConfig, table: Table) -> None:
+    """Read the list of the table's files: a catalog can send metadata although its files cannot be read."""
+    name = write_identifier(table.name())
+    snapshot = table.current_snapshot()
+    with translating_errors(config, name), metadata_errors.translating_errors(name):
+        if snapshot is not None:
+            manifest_files.read_list(snapshot, table.io)
 
 
 def _is_view(opened: OpenCatalog, identifier: Identifier) -> bool:

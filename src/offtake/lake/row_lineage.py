@@ -31,6 +31,7 @@ class RowLineage:
         self._after = start.sequence_number
         self._snapshots = snapshots
         self._sequences = {one.snapshot_id: one.sequence_number or 0 for one in snapshots}
+        self._appends = {one.snapshot_id for one in snapshots if lineage.operation(one) == Operation.APPEND}
         self._compactions = {one.snapshot_id for one in snapshots if lineage.operation(one) == Operation.REPLACE}
 
     def updated_in(self) -> list[RowOrigin] | None:
@@ -54,10 +55,12 @@ class RowLineage:
         entry = origin.entry
         if not self._has_lineage() or manifest_files.first_row_id(entry.data_file) is None or self._after is None:
             return origin
+        if entry.snapshot_id in self._appends:
+            # Its rows are new, even if the file has older sequence numbers: it can be a copy of another table's.
+            return origin
         if entry.snapshot_id in self._compactions:
             sequence = entry.sequence_number or 0
         else:
-            # The rows of an append are new, even if its writer gave them an older sequence number.
             sequence = self._sequences.get(entry.snapshot_id or 0, entry.sequence_number or 0)
         return replace(origin, updated=(sequence, self._after))
 

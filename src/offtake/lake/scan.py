@@ -221,13 +221,15 @@ def _snapshots_between(table: Table, from_snapshot: int, to: Snapshot) -> list[S
     """The snapshots after `from_snapshot` up to `to`, oldest first; None when it is not an ancestor of `to`."""
     found: list[Snapshot] = []
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
+    by_id.pop(to.snapshot_id, None)
     snapshot: Snapshot | None = to
     while snapshot is not None:
         if snapshot.snapshot_id == from_snapshot:
             return found[::-1]
         found.append(snapshot)
         parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else by_id.get(parent)
+        # Each snapshot once: damaged metadata can have a cycle.
+        snapshot = None if parent is None else by_id.pop(parent, None)
     return None
 
 

@@ -36,6 +36,7 @@ def _pieces(file: DataFile, most_bytes: int, most_rows: int, access: FileAccess 
         return
     with parquet_files.translating_errors([file.path]), open_parquet(file.path, access) as opened:
         groups = [opened.metadata.row_group(index) for index in range(opened.metadata.num_row_groups)]
+    parquet_files.check_rows(file.path, sum(group.num_rows for group in groups), file.rows)
     sizes = [sum(group.column(index).total_compressed_size for index in range(group.num_columns)) for group in groups]
     first = rows = size = 0
     for index, group in enumerate(groups):

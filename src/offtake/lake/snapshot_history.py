@@ -52,12 +52,14 @@ def lineage(table: Table, last: Snapshot) -> list[Snapshot]:
     """The snapshot `last` and its ancestors, oldest first, without expired ones."""
     # A dictionary: a linear search for each parent would take quadratic time.
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
+    by_id.pop(last.snapshot_id, None)
     found: list[Snapshot] = []
     snapshot: Snapshot | None = last
     while snapshot is not None:
         found.append(snapshot)
         parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else by_id.get(parent)
+        # Each snapshot once: damaged metadata can have a cycle.
+        snapshot = None if parent is None else by_id.pop(parent, None)
     return found[::-1]
 
 

@@ -11,11 +11,11 @@ from typing import Final, Protocol
 from pyiceberg.io import FileIO
 
 from offtake.lake import locations
-from offtake.lake.file_io import LocationsIO, WarehouseIO
 from offtake.lake.locations import LocationError, local_path
 from offtake.lake.storage import files, objects
 from offtake.lake.storage.access import FileAccess, is_inside
 from offtake.lake.storage.objects import StoredFile
+from offtake.lake.warehouse_io import WarehouseIO
 
 _CHUNK: Final = 1024 * 1024
 
@@ -96,6 +96,8 @@ class _FolderWarehouse:
 
     @property
     def io(self) -> FileIO:
+        from offtake.lake.file_io import LocationsIO  # noqa: PLC0415 - slow to import; a server starts without it
+
         return LocationsIO()
 
     def write(self, location: str, chunks: Iterable[bytes]) -> int:

@@ -69,6 +69,12 @@ class CatalogType:
         found = self.find(name)
         return found is not None and (found.endpoint or found.binds)
 
+    @property
+    def has_folders(self) -> bool:
+        """Whether the tables' files may be in a folder of this machine: `warehouse` is one, not a name at a server."""
+        warehouse = self.find("warehouse")
+        return warehouse is not None and (self.operators or warehouse.operators)
+
     def find(self, name: str) -> Property | None:
         """The property with that name; Azure's SAS tokens may name their account."""
         known = {one.name: one for one in self.properties}
@@ -78,6 +84,8 @@ class CatalogType:
 REGION: Final = re.compile("[a-z0-9-]{1,64}")
 _ACCOUNT: Final = re.compile("[a-z0-9-]{1,64}")
 _TENANT: Final = re.compile("[A-Za-z0-9.-]{1,128}")
+_LONG_TEXT: Final = "gcs.service-account-key"
+"""The property whose value is a document."""
 _BOOLEANS: Final = ("true", "false")
 _S3: Final = (
     Property("s3.endpoint", "URL of an S3-compatible store. Default: Amazon.", endpoint=True),
@@ -260,6 +268,8 @@ def _misfit(known: Property, value: str, *, is_operator: bool) -> str:
         return "is for the operator on the server's machine only"
     if known.values and value not in known.values:
         return f"must be {', '.join(known.values[:-1])} or {known.values[-1]}"
+    if known.name != _LONG_TEXT and any(not one.isprintable() for one in value):
+        return "has a line break or another character that cannot be printed"
     if known.pattern and not known.pattern.fullmatch(value):
         return "has characters that a part of a host name cannot have"
     if known.endpoint and not _is_url(value, known.schemes):

@@ -54,6 +54,8 @@ def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
     what = f"Catalog {name}"
     if isinstance(error, pydantic.ValidationError) and error.title not in _OF_THE_PROTOCOL:
         return metadata_errors.unreadable(table, error)
+    if (found := _of_answer(what, error)) is not None:
+        return found
     for kinds, code, message, remedy in _EXPLAINED:
         if isinstance(error, kinds):
             words = {"what": what, "name": name, "table": table, "why": shortened(error)}
@@ -66,15 +68,42 @@ def _explain(error: Exception, name: str, table: str) -> DeliveryError | None:
     return found
 
 
+def _of_answer(what: str, error: Exception) -> DeliveryError | None:
+    """An answer to a REST catalog's client that no server of a catalog gives."""
+    if isinstance(error, ServerError) and _UNREACHED in str(error):
+        return _away(what, "nothing answers at its URL, or a proxy before it answers 502 Bad Gateway")
+    if _BAD_HEADER in str(error):  # the text has the value
+        return DeliveryError(
+            EXPORT_FAILED, f"A credential of {what} has a character that no credential has.", "Enter it again."
+        )
+    if type(error) is RESTError and _NO_JSON in str(error):
+        remedy = "Check uri, and that the server speaks the protocol of the catalog's type."
+        return DeliveryError(EXPORT_FAILED, f"{what} does not answer as an Iceberg catalog does.", remedy)
+    return None
+
+
 def _of_client(what: str, error: Exception) -> DeliveryError | None:
     """An error of a client whose package is slow to import: a deployment without such catalogs does without."""
     package = type(error).__module__.partition(".")[0]
-    of_clients = {"requests": _of_requests, "botocore": _of_amazon, "thrift": _of_hive, "hive_metastore": _of_hive}
+    of_clients = {
+        "requests": _of_requests,
+        "botocore": _of_amazon,
+        "sqlalchemy": _of_database,
+        "thrift": _of_hive,
+        "hive_metastore": _of_hive,
+    }
     if package in of_clients:
         return of_clients[package](what, error)
+    if isinstance(error, ModuleNotFoundError):
+        message = f"{what} needs the package {error.name}, which is not installed."
+        return DeliveryError(EXPORT_FAILED, message, "Install it, or use another database or driver in uri.")
     return _away(what, "no answer in time") if isinstance(error, TimeoutError) else None
 
 
+_UNREACHED: Final = "Bad Gateway"
+"""What the egress proxy answers when it cannot connect."""
+_BAD_HEADER: Final = "header value"
+_NO_JSON: Final = "Received unexpected JSON Payload"
 _OF_THE_PROTOCOL: Final = ("ConfigResponse", "ListNamespaceResponse", "ListTablesResponse", "TokenResponse")
 """Answers of a REST catalog that hold no metadata of a table."""
 _EXPLAINED: Final[tuple[tuple[tuple[type[Exception], ...], DeliveryCode, str, str], ...]] = (
@@ -100,7 +129,7 @@ _EXPLAINED: Final[tuple[tuple[tuple[type[Exception], ...], DeliveryCode, str, st
         (ServerError, ServiceUnavailableError, TooManyRequestsError),
         SOURCE_UNAVAILABLE,
         "{what} cannot be read at present: {why}.",
-        "Check the catalog; the export is retried.",
+        "Check the catalog, its URL and the network.",
     ),
     (
         (pydantic.ValidationError,),
@@ -129,6 +158,18 @@ def _of_requests(what: str, error: Exception) -> DeliveryError:
     if "Timeout" in kind:
         return _away(what, "no answer in time")
     return _away(what, "its certificate is not trusted" if "SSL" in kind else "it could not be reached")
+
+
+def _of_database(what: str, error: Exception) -> DeliveryError:
+    """The message is the driver's: SQLAlchemy's own has the query and its parameters."""
+    cause = getattr(error, "orig", None)
+    why = shortened(cause if cause is not None else error)
+    if type(error).__name__ in ("NoSuchModuleError", "ArgumentError"):
+        return DeliveryError(EXPORT_FAILED, f"The uri of {what} is not one of a database.", "Correct uri.")
+    if "no such table" in why or type(error).__name__ == "ProgrammingError":
+        remedy = "Check uri, and the rights of its user."
+        return DeliveryError(EXPORT_FAILED, f"The database of {what} has no tables of a catalog: {why}.", remedy)
+    return _away(what, f"its database answers: {why}")
 
 
 def _of_hive(what: str, error: Exception) -> DeliveryError:

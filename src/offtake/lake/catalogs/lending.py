@@ -22,12 +22,18 @@ _SIGNER: Final = ("s3.remote-signing-enabled", "s3.signer", "s3.signer.uri")
 
 
 def access_for(
-    properties: Mapping[str, str], config: Mapping[str, str], network: Network, closed: tuple[str, ...]
+    properties: Mapping[str, str],
+    config: Mapping[str, str],
+    network: Network,
+    closed: tuple[str, ...],
+    *,
+    folders: bool = False,
 ) -> FileAccess:
     """How the files of a table are opened: with the credentials that the server lent, else with the catalog's own.
 
-    `properties`: of the catalog. `config`: what the server says about the table. Raises `LocationError` when there are
-    no credentials, and when the server asks for remote signing.
+    `properties`: of the catalog. `config`: what the server says about the table. `folders`: whether the warehouse may
+    be a folder of this machine. Raises `LocationError` when there are no credentials, and when the server asks for
+    remote signing.
     """
     lent, kind = _lent(config)
     if kind is None:
@@ -36,7 +42,7 @@ def access_for(
                 "The catalog asks to sign each request remotely, which is not supported. Let it lend credentials "
                 "(vended credentials), or set s3.access-key-id and s3.secret-access-key in the catalog."
             )
-        kind = _configured(properties)
+        kind = _configured(properties, folders=folders)
     own = {name: value for name, value in properties.items() if name not in _LENT[kind] or not lent}
     region = {name: config[name] for name in _MAY_SAY if name in config and "s3.region" not in properties}
     # A region becomes a part of the host's name, which a server must not choose.
@@ -65,7 +71,7 @@ def _expiry(config: Mapping[str, str]) -> int | None:
     return min((int(one) for one in values if one.isascii() and one.isdecimal()), default=None)
 
 
-def _configured(properties: Mapping[str, str]) -> Kind:
+def _configured(properties: Mapping[str, str], *, folders: bool) -> Kind:
     """The kind of store that the catalog's own properties are for."""
     identity = properties.get(IDENTITY)
     for kind in ("s3", "gs", "azure"):
@@ -74,7 +80,7 @@ def _configured(properties: Mapping[str, str]) -> Kind:
     found = dict.fromkeys(kind for name in properties for prefix, kind in _OWN.items() if name.startswith(prefix))
     if len(found) == 1:
         return next(iter(found))
-    if not found and properties.get("warehouse", "").startswith(("/", "file:")):
+    if folders and not found and properties.get("warehouse", "").startswith(("/", "file:")):
         return "folder"
     raise LocationError(
         "The catalog has credentials for several stores; keep those of one."

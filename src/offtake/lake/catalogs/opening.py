@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from pyiceberg.catalog import Catalog
@@ -11,11 +12,13 @@ from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
+from sqlalchemy import make_url
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
-from offtake.lake.catalogs import metadata_cache
+from offtake.lake.catalogs import declarations, metadata_cache
 from offtake.lake.catalogs.declarations import TypeName
 from offtake.lake.catalogs.lending import access_for
+from offtake.lake.locations import LocationError
 from offtake.lake.storage import files
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import REFUSING, AccessIO
@@ -80,7 +83,8 @@ class _ByPyIceberg:
 
 
 def _access(config: CatalogConfig, said: Mapping[str, str]) -> FileAccess:
-    return access_for(config.properties, said, config.network, config.closed)
+    folders = declarations.find_type(config.type).has_folders
+    return access_for(config.properties, said, config.network, config.closed, folders=folders)
 
 
 def _rest(config: CatalogConfig) -> OpenCatalog:
@@ -96,8 +100,17 @@ def _sql(config: CatalogConfig) -> OpenCatalog:
             identifier = (*self.identifier_to_tuple(orm_table.table_namespace), orm_table.table_name)
             return _table_at(orm_table.metadata_location, identifier, _access(config, {}), self)
 
+    _check_database(config.properties["uri"])
     properties = {"uri": config.properties["uri"], "init_catalog_tables": "false", PY_IO_IMPL: REFUSING}
     return _ByPyIceberg(Reading(config.properties.get("catalog-name", config.name), **properties))
+
+
+def _check_database(uri: str) -> None:
+    """Raise `LocationError` for an SQLite file that does not exist: opening it would create it."""
+    url = make_url(uri)
+    missing = url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file()
+    if missing and not url.query.get("uri"):
+        raise LocationError(f"The database {url.database} of the catalog does not exist. Correct uri.")
 
 
 def _glue(config: CatalogConfig) -> OpenCatalog:
@@ -134,6 +147,9 @@ class _Files:
         return _table_at(location, identifier, access, NoopCatalog(self.config.name))
 
     def namespaces(self, parent: Identifier = ()) -> list[Identifier]:  # noqa: ARG002 - the protocol's signature
+        access = _access(self.config, {})
+        if access.folder is not None and not Path(access.folder).is_dir():
+            raise LocationError(f"The folder {access.folder} does not exist. Correct warehouse.")
         return []
 
     def tables(self, namespace: Identifier) -> list[Identifier]:  # noqa: ARG002 - as above

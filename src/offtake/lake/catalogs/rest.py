@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -23,7 +24,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
 from pyiceberg.typedef import IcebergBaseModel, Properties
-from requests import HTTPError, PreparedRequest, Response, Session
+from requests import HTTPError, PreparedRequest, ReadTimeout, Response, Session
 from requests.adapters import HTTPAdapter
 from tenacity import retry
 
@@ -36,6 +37,8 @@ from offtake.network.egress_proxy import proxy_url
 from offtake.network.http import verifying_context
 
 _LARGEST: Final = 256 * 1024 * 1024
+_CHUNK: Final = 256 * 1024
+_TIMES_THE_TIMEOUT: Final = 3
 _CONNECT_SECONDS: Final = 10.0
 _SERVER_MAY_SET: Final = ("prefix", "namespace-separator")
 """Properties of `GET /v1/config` that are used: where the server has its tables, and how it separates namespaces."""
@@ -176,10 +179,21 @@ class _BoundedAdapter(HTTPAdapter):
             _listing.pages = pages - 1
         options |= {"timeout": (_CONNECT_SECONDS, self._seconds), "stream": True}
         answer = super().send(request, **options)
-        content = answer.raw.read(_LARGEST + 1, decode_content=True)
+        content = self._read(answer)
         if len(content) > _LARGEST:
             answer.close()
             message = f"The catalog's answer is larger than {_LARGEST // 1024**2} MiB."
             raise DeliveryError(EXPORT_FAILED, message, "Expire old snapshots of the table.")
         answer._content = content  # noqa: SLF001 - what `requests` itself sets
         return answer
+
+    def _read(self, answer: Response) -> bytes:
+        """The content, up to a little over the limit. Raises `ReadTimeout` when it takes far too long."""
+        deadline = time.monotonic() + _TIMES_THE_TIMEOUT * self._seconds
+        content = bytearray()
+        while len(content) <= _LARGEST and (chunk := answer.raw.read1(_CHUNK, decode_content=True)):
+            content += chunk
+            if time.monotonic() > deadline:
+                answer.close()
+                raise ReadTimeout("the answer takes too long")
+        return bytes(content)

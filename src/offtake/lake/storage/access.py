@@ -1,5 +1,6 @@
 """Which files a table may name, and how they are opened: a table chooses neither the store nor the credentials."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ _KIND_OF: Final[Mapping[str, Kind]] = {
     "wasbs": "azure",
 }
 _ACCOUNT_MARK: Final = "@"
+_BUCKET: Final = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{0,254}")
+"""Buckets of Amazon and Google, and containers of Azure, of which some begin with $."""
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
+"""https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,17 @@ def _place(location: str) -> tuple[Kind | None, Place]:
     if kind == "azure":
         bucket, mark, server = host.partition(_ACCOUNT_MARK)
         account = server.partition(".")[0] if mark else None
-    return kind, Place(bucket, path.removeprefix("/"), account)
+    key = path.removeprefix("/")
+    if kind is not None:
+        _check_names(location, bucket, account, key)
+    return kind, Place(bucket, key, account)
+
+
+def _check_names(location: str, bucket: str, account: str | None, key: str) -> None:
+    """Raise `LocationError` for names that a store does not have: a driver could read them as another place or host."""
+    names_fit = _BUCKET.fullmatch(bucket) and (account is None or _ACCOUNT.fullmatch(account))
+    if not names_fit or ".." in bucket or any(step in ("", ".", "..") for step in key.rstrip("/").split("/") if key):
+        raise LocationError(f"The location {location[:300]} has a name that no store has.")
 
 
 def path_of(access: FileAccess, location: str) -> Path:

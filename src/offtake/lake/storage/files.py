@@ -11,6 +11,7 @@ import pyarrow.fs as pafs
 
 from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError
 from offtake.lake import locations
+from offtake.lake.locations import LocationError
 from offtake.lake.storage.access import FileAccess, path_of
 from offtake.lake.storage.range_requests import Fetched, StoredObject
 from offtake.lake.storage.read_ahead import FileSegments, ReadAhead, Step
@@ -59,7 +60,12 @@ def open_ahead(
 def read_whole(location: str, access: FileAccess) -> bytes:
     """The content of a metadata file. Raises as `open_input` does."""
     if access.kind == "folder":
-        return path_of(access, location).read_bytes()
+        path = path_of(access, location)
+        if path.exists() and not path.is_file():
+            raise LocationError(f"{location[:300]} is not a file.")
+        if path.stat().st_size > _LARGEST_WHOLE:
+            raise DeliveryError(EXPORT_FAILED, f"The metadata file {location[:300]} is larger than 1 GiB.", "")
+        return path.read_bytes()
     found = StoredObject(access, location)
     content = found.wait(found.request_whole(_LARGEST_WHOLE))
     if content.version.size > _LARGEST_WHOLE:

@@ -25,7 +25,13 @@ def forget_stores() -> None:
 
 def store_of(access: FileAccess, place: Place) -> "ObjectStore":
     """The store of the bucket or container. Raises `DeliveryError` when its endpoint is denied."""
-    return _store(access, place.bucket, place.account)
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - slow to import, and local lakes do without
+
+    try:
+        return _store(access, place.bucket, place.account)
+    except BaseError:
+        # The driver's text can have the credential.
+        raise LocationError("The credentials of the files' store have a form that the store does not use.") from None
 
 
 @lru_cache(maxsize=32)
@@ -89,14 +95,14 @@ def _google(access: FileAccess, bucket: str) -> "ObjectStore":
         config["service_account_key"] = account
     elif found.get("gcs.anonymous") == _TRUE:
         # With `skip_signature` alone, the driver would ask the machine's metadata service for a token first.
-        nobody = {
+        no_account = {
             "gcs_base_url": url,
             "disable_oauth": True,
             "client_email": "",
             "private_key": "",
             "private_key_id": "",
         }
-        config |= {"skip_signature": True, "service_account_key": json.dumps(nobody)}
+        config |= {"skip_signature": True, "service_account_key": json.dumps(no_account)}
     elif found.get(_IDENTITY) != "gs":
         raise LocationError(_without_credentials("gcs.oauth2.token or gcs.service-account-key"))
     return GCSStore(bucket, config=config, **options)
@@ -106,9 +112,12 @@ def _azure(access: FileAccess, bucket: str, named: str | None) -> "ObjectStore":
     from obstore.store import AzureStore  # noqa: PLC0415 - as above
 
     found = access.properties
-    account = found.get("adls.account-name") or named
+    # A location alone does not choose the account: everyone can have one, which would get the credential.
+    account = found.get("adls.account-name")
+    if account is None and named is not None and _has_token_of(found, named):
+        account = named
     if account is None:
-        raise LocationError("The location names no storage account. Set adls.account-name in the catalog.")
+        raise LocationError("The catalog does not name the storage account. Set adls.account-name in the catalog.")
     if named is not None and named != account:
         raise LocationError(f"The location is in the storage account {named}, not in the catalog's account {account}.")
     host = found.get("adls.account-host")
@@ -123,9 +132,19 @@ def _azure(access: FileAccess, bucket: str, named: str | None) -> "ObjectStore":
     return AzureStore(bucket, config=config, client_options=options, retry_config=RETRIES)
 
 
+def _tokens_of(account: str) -> tuple[str, ...]:
+    """The properties with a shared access signature of that account."""
+    hosts = (f".{kind}.core.windows.net" for kind in ("dfs", "blob"))
+    return (*(f"adls.sas-token.{account}{host}" for host in hosts), f"adls.sas-token.{account}")
+
+
+def _has_token_of(found: Mapping[str, str], account: str) -> bool:
+    return any(name in found for name in _tokens_of(account))
+
+
 def _azure_credential(found: Mapping[str, str], account: str) -> dict[str, str]:
     """The credential and its type: else the driver could prefer one of the server's own environment."""
-    names = (f"adls.sas-token.{account}.dfs.core.windows.net", f"adls.sas-token.{account}", "adls.sas-token")
+    names = (*_tokens_of(account), "adls.sas-token")
     signature = next((found[name] for name in names if name in found), None)
     if key := found.get("adls.account-key"):
         return {"account_key": key, "credential_type": "access_key"}
