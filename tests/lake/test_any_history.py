@@ -369,7 +369,10 @@ def compaction(history: History, bits: int) -> None:
             history.lake, [one for one in plan.files if one.path in paths], plan.snapshot_id, table=history.name
         )
         assert Counter(row["n"] for row in read_rows) == Counter(row for key in chosen for row in before[key].live)
-        rows = pa.Table.from_pylist(read_rows, table.schema().as_arrow())
+        # They have the snapshot's names; a column can have been renamed since.
+        schema = table.schema().as_arrow()
+        renamed = [{named(schema.names, name): row[named(row, name)] for name in SCHEMA.names} for row in read_rows]
+        rows = pa.Table.from_pylist(renamed, schema)
     compact(table, paths, 1 + (bits >> 12) % 2, drop_deletes=bool(bits >> 13 & 1), rows=rows)
     after = {key: file for key, file in entries(history.table).items() if key not in files}
     # Compactions keep partitions, unless the partition spec changed: then all files are compacted together.
