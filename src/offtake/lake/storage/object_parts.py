@@ -120,6 +120,10 @@ class PartsFile(io.RawIOBase):
             done += count
         return bytes(content[:done])
 
+    def readall(self) -> bytes:
+        """The rest of the file; the base class would read it in pieces of 8 KiB, each a request."""
+        return self.read()
+
     def close(self) -> None:
         """Close the objects."""
         for file in self._opened.values():
