@@ -22,8 +22,6 @@ from tests.destinations.cases import Case
 from tests.destinations.test_deliveries import account_body, flow_to
 from tests.fake_clock import FakeClock
 from tests.processes import running
-from tests.servers import S3Server
-from tests.ssh_server import SshServer
 
 MOST_SECONDS = 25.0
 """Two until a lease of six seconds is renewed, five for the writers, ten for the removal; and then some."""
@@ -43,18 +41,14 @@ def delivering(tmp_path: Path, clock: FakeClock, engine: LocalEngine) -> Iterato
         yield opened
 
 
-@pytest.mark.matrix(one_in=2)
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_run_at_a_silent_store_is_cancelled_in_seconds(
-    delivering: Deployment, s3: S3Server, tmp_path: Path, killed: bool
+@pytest.mark.matrix(one_in=3)
+@pytest.mark.parametrize(("server", "killed"), [("s3", False), ("s3", True), ("ssh", True)])
+def test_a_run_at_a_silent_server_is_cancelled_in_seconds(
+    delivering: Deployment, tmp_path: Path, request: pytest.FixtureRequest, server: str, killed: bool
 ) -> None:
-    check(delivering, cases.amazon_s3(s3, tmp_path), killed=killed)
-
-
-def test_a_run_at_a_silent_sftp_server_is_cancelled_in_seconds(
-    delivering: Deployment, ssh: SshServer, tmp_path: Path
-) -> None:
-    check(delivering, cases.sftp(ssh, tmp_path), killed=True)
+    found = request.getfixturevalue(server)
+    case = cases.amazon_s3(found, tmp_path) if server == "s3" else cases.sftp(found, tmp_path)
+    check(delivering, case, killed=killed)
 
 
 def check(deployed: Deployment, case: Case, *, killed: bool) -> None:

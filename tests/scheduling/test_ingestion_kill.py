@@ -34,7 +34,7 @@ from tests.deployment import deployment
 from tests.fake_clock import FakeClock
 from tests.servers import await_port, free_port
 
-pytestmark = pytest.mark.matrix(one_in=3)
+pytestmark = pytest.mark.matrix(one_in=6)
 
 IMPORT = "/data/foundation/import"
 ROWS = 40

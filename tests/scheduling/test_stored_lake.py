@@ -105,6 +105,7 @@ def test_a_deleted_dataset_leaves_no_object(stored: Deployment) -> None:
     assert stored.http.get(f"/data/foundation/export/datasets/{kept}/preview").json()["data"] == numbered(1)
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("point", ["batch_writing:2", "batch_written", "import_committed"])
 def test_an_import_that_is_killed_leaves_no_visible_rows_but_its_own(
     s3: S3Server, place: str, tmp_path: Path, point: str
