@@ -1,6 +1,7 @@
 """What all tests share: databases of both kinds, and a clock that is moved."""
 
 import gc
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_commands_end() -> Iterator[None]:
+    """Commands such as `serve` log to the standard error of their test, which is closed after it."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
