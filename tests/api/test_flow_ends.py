@@ -27,7 +27,7 @@ def replace(path: str, value: Any) -> list[dict[str, Any]]:
 
 def test_an_end_that_was_filled_in_says_so_wherever_a_flow_is_read(deployed: Deployment, flow: str) -> None:
     now = deployed.clock.now_ms()
-    expected = {"endTimeDefaulted": True, "ended": False, "nextRunAt": now}
+    expected = {"endTimeDefaulted": True, "ended": False, "nextRunAt": now, "consecutiveFailures": 0}
     assert shown(deployed, flow)["extensions"] == expected
     assert shown(deployed, "/flows")["extensions"] == expected
     assert shown(deployed, "/flows?property=extensions") == {"extensions": expected}
@@ -79,7 +79,7 @@ def test_a_flow_past_its_end_is_ended_until_it_is_prolonged(deployed: Deployment
     deployed.clock.advance(seconds=1)
     ended = shown(deployed, flow)
     assert ended["state"] == "enabled"
-    assert ended["extensions"] == {"endTimeDefaulted": True, "ended": True, "nextRunAt": None}
+    assert ended["extensions"] == {"endTimeDefaulted": True, "ended": True, "nextRunAt": None, "consecutiveFailures": 0}
     deployed.run_due()
     assert shown(deployed, flow)["extensions"]["nextRunAt"] is None
     deployed.patch(flow, [{"op": "remove", "path": END}])
@@ -90,7 +90,12 @@ def test_a_flow_past_its_end_is_ended_until_it_is_prolonged(deployed: Deployment
 
 def test_a_disabled_flow_has_no_next_run_until_it_is_enabled(deployed: Deployment, flow: str) -> None:
     deployed.post(f"{flow}/action?op=disable", {}, 200)
-    assert shown(deployed, flow)["extensions"] == {"endTimeDefaulted": True, "ended": False, "nextRunAt": None}
+    assert shown(deployed, flow)["extensions"] == {
+        "endTimeDefaulted": True,
+        "ended": False,
+        "nextRunAt": None,
+        "consecutiveFailures": 0,
+    }
     deployed.post(f"{flow}/action?op=enable", {}, 200)
     assert shown(deployed, flow)["extensions"]["nextRunAt"] == deployed.clock.now_ms() + 3 * 3_600_000
 
