@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.contract import entities, problems
+from offtake.contract.bodies import Body
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
@@ -45,6 +46,16 @@ _ANY_FILES: Final[Json] = {"datasetFileType": "JSON", "compression": "GZIP"}
 
 class ChecksBusyError(BusyError):
     """Too many connection tests are running; retry later."""
+
+
+class ConnectionDraft(Body):
+    """`POST /connections/test`: the body of `POST /connections`, and params of a target connection to test at.
+
+    `params` needs the location only; without it, the test is as for a connection without target connections.
+    """
+
+    connection: dict[str, Any]
+    params: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
