@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -34,6 +34,9 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", "--preview", help="Show the paths, the next runs and the first rows; create nothing."),
 ]
+
+
+_CENTURY: Final = 100 * 366 * 86_400
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def create_(  # noqa: PLR0913, PLR0917 - one parameter an option
             _flow_body(found_server, name, description, destination, schedule, folder),
             options.words(destination, schedule, "NAME"),
         )
-        planned = _rehearse(found_server, draft, rows if dry_run else 0)
+        planned = _rehearse(found_server, draft, rows if dry_run else 0, endless=schedule.endless)
         if dry_run:
             if planned is None:
                 raise found_server.extension_error("--dry-run")
@@ -174,9 +177,17 @@ def _flow_body(
     } | ({} if description is None else {"description": description})
 
 
-def _rehearse(server: Server, draft: Draft, rows: int) -> Json | None:
-    """The preview of the draft, which finds everything that its creation refuses; None for a server without it."""
-    body = {"sourceConnection": draft.source, "targetConnection": draft.target, "flow": draft.flow}
+def _rehearse(server: Server, draft: Draft, rows: int, *, endless: bool) -> Json | None:
+    """The preview of the draft, which finds everything that its creation refuses; None for a server without it.
+
+    Raises `WrongUsageError` for a flow that would never run.
+    """
+    flow = draft.flow
+    if endless:
+        # The end is removed after the creation only: until then, a server sets its default.
+        schedule = flow["scheduleParams"]
+        flow = flow | {"scheduleParams": schedule | {"endTime": schedule["startTime"] + _CENTURY}}
+    body = {"sourceConnection": draft.source, "targetConnection": draft.target, "flow": flow}
     try:
         with naming_options(draft.words):
             planned: Json = server.post(f"{FLOW.path}/preview", body, (("rows", str(rows)),))
@@ -185,10 +196,14 @@ def _rehearse(server: Server, draft: Draft, rows: int) -> Json | None:
             return None
         raise
     chosen = draft.source["params"].get("columns", {})
-    if {one["dataSetId"]: one["columns"] for one in planned["datasets"] if "columns" in one} != chosen:
+    if {one["dataSetId"] for one in planned["datasets"] if "columns" in one} != set(chosen):
         # A server that ignores the columns would deliver all of them.
         raise server.extension_error("--columns")
-    return planned
+    if not planned["runs"]:
+        raise WrongUsageError(
+            f"--end: it would never run: it ends {output.instant(planned['endsAt'])}, before its start."
+        )
+    return planned | ({"endsAt": None} if endless else {})
 
 
 def _create(server: Server, draft: Draft, *, endless: bool) -> Json:

@@ -70,7 +70,7 @@ def source_of(server: Server, body: Json, steps: Steps) -> str:
     made = create(server, SOURCE, body, steps)
     if "columns" in wanted:
         stored = server.get_one(f"{SOURCE.path}/{made}")
-        if stored["params"].get("columns") != wanted["columns"]:
+        if set(stored["params"].get("columns") or {}) != set(wanted["columns"]):
             raise server.extension_error("--columns")
     return made
 
