@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 import typer
 
@@ -204,6 +205,41 @@ def test_wrong_options_of_a_connection_are_named(
     assert "s3cr3t" not in message
     assert "a password" not in message
     assert counts(deployed)["connections"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spec_name"),
+    [
+        (["sftp", "--domain", "h", "--username", "u", "--password", "env:P"], "SFTP with Password"),
+        (["sftp", "--domain", "h", "--username", "u", "--ssh-key-file", "KEY", "--passphrase", "env:P"],
+         "SFTP with SSH Key"),
+        (["s3", "--s3-access-key", "k", "--s3-secret-key", "env:P", "--region", "eu-central-1"], "Access Key"),
+        (["s3", "--s3-role", "arn:aws:iam::123456789012:role/exports", "--external-id", "x1"], "Assumed Role"),
+        (["azure-blob", "--connection-string", "env:C"], "ConnectionString"),
+        (["azure-blob", "--url", "https://account.blob.core.windows.net", "--tenant", "example.org",
+          "--service-principal-id", "i", "--service-principal-key", "env:P"], "Azure Service Principal Auth"),
+        (["adls", "--url", "abfss://exports@account.dfs.core.windows.net", "--tenant", "example.org",
+          "--service-principal-id", "i", "--service-principal-key", "env:P"], "Azure Service Principal Auth"),
+        (["gcs", "--access-key-id", "k", "--secret-access-key", "env:P", "--auth", "hmac-key"],
+         "Google Cloud Storage authentication credentials"),
+        (["landing-zone"], None),
+    ],
+)  # fmt: skip
+def test_every_destination_and_authentication(
+    way: Way, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], spec_name: str | None
+) -> None:
+    monkeypatch.setenv("P", "s3cr3t")
+    monkeypatch.setenv(
+        "C", "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=czNjcjN0;EndpointSuffix=core.windows.net"
+    )
+    key = tmp_path / "key"
+    key.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key(passphrase="s3cr3t"))
+    given = [str(key) if one == "KEY" else one for one in arguments]
+    json_of(way, "connection", "create", given[0], "partner", *given[1:], "--no-test")
+    shown = json_of(way, "connection", "show", "partner")
+    assert shown.get("auth", {}).get("specName") == spec_name
+    assert "s3cr3t" not in json.dumps(shown)
+    assert "s3cr3t" not in says(way, "connection", "show", "partner")
 
 
 def test_a_secret_is_typed_without_echo(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,6 +454,7 @@ def test_a_deletion_says_what_stops_and_asks(way: Way, deployed: Deployment, mon
 def test_columns_are_sent_by_dataset() -> None:
     chosen = {"events": "1", "a:b": "2", "1": "1"}
     assert parse_columns(["events:id,a.b", "a:b:x"], chosen) == {"1": ["id", "a.b"], "2": ["x"]}
+    assert parse_columns(["events:`a,b.c`.d,id"], chosen) == {"1": ["`a,b.c`.d", "id"]}
     assert parse_columns(["id,a.b"], {"events": "1", "1": "1"}) == {"1": ["id", "a.b"]}
 
 

@@ -171,6 +171,16 @@ def test_who_only_asks_what_there_is_waits_for_nothing(arguments: list[str]) -> 
     assert found - {"rich"} == {"typer"}
 
 
+@pytest.mark.parametrize("words", ["connection create sftp", "connection create s3", "connection edit", "flow create"])
+def test_options_of_destinations_load_no_server_and_no_driver(words: str) -> None:
+    code = f"import offtake.__main__\nfrom offtake.cli.main import main\nmain([*{words!r}.split(), '--help'])"
+    printed, found = carried_out(
+        code, OF_A_SERVER | FOR_SOME_DESTINATIONS | {"offtake.destinations", "obstore", "pyarrow", "pydantic"}
+    )
+    assert found == set()
+    assert "--" in printed
+
+
 def test_a_process_that_writes_files_loads_nothing_of_the_server() -> None:
     modules = {"pyarrow"} | ONLY_TO_KNOW_OTHERS | FOR_SOME_DESTINATIONS | OF_A_SERVER | OF_COMMANDS
     assert carried_out("import offtake.__main__, offtake.engines.local", modules)[1] == {"pyarrow"}

@@ -78,7 +78,10 @@ def preview(session: Session, lake: "Lake", caller: Caller, dataset_id: str, mos
 def preview_lines(
     session: Session, lake: "Lake", caller: Caller, dataset_id: str, most: int, ref: str | None = None
 ) -> list[str]:
-    """Like `preview`, as text: one JSON object per row, numbers with all their digits. `ref`: a branch or tag."""
+    """Like `preview`, as text: one JSON object per row, numbers with all their digits.
+
+    `ref`: of this branch or tag, by default of main.
+    """
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
     from offtake.formats.ndjson import lines  # noqa: PLC0415 - PyIceberg, which most requests do not need

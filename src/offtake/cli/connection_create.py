@@ -1,7 +1,7 @@
 """The commands `offtake connection create …`, one for each destination; their options come from its declaration."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,8 +13,9 @@ from offtake.cli.credentials_given import Given, choose_method, new_params
 from offtake.cli.derived_options import options_of, with_options
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
 from offtake.cli.refusals import naming_options
+from offtake.cli.secrets_given import prompt_for
 from offtake.client import names
-from offtake.client.destinations import Destination, by_word, distinct
+from offtake.client.destinations import Destination, Field, by_word, distinct
 from offtake.client.names import CONNECTION
 from offtake.client.problems import ServerError
 from offtake.client.server import Server
@@ -63,10 +64,16 @@ def _command(word: str, line: str) -> Callable[..., None]:
         place = _test_place(destination, test_at)
         if place is not None and no_test:
             raise WrongUsageError("--test-at and --no-test contradict each other.")
-        body = _body(destination, name, description, public_key_file) | _auth(destination, auth, given)
+        body = _body(destination, name, description, public_key_file)
+        spec_name, params, asked = _auth(destination, auth, given)
         is_tested = not no_test and (place is not None or not _needs_place(destination))
         with connected(server, data_dir, sandbox) as to:
-            _report(destination, _create(to, destination, body, place, is_tested=is_tested), no_test=no_test, json=json)
+            names.check_unused(to, CONNECTION, name)
+            if spec_name is not None:
+                typed = {one.key: prompt_for(one) for one in asked}
+                body["auth"] = {"specName": spec_name, "params": params | typed}
+            made = _create(to, destination, body, place, is_tested=is_tested)
+        _report(destination, made, no_test=no_test, json=json)
 
     return with_options(create, options, before="auth", doc=line)
 
@@ -76,7 +83,6 @@ def _create(server: Server, destination: Destination, body: Json, place: Json | 
 
     A server that cannot test drafts tests the connection that it has created.
     """
-    names.check_unused(server, CONNECTION, body["name"])
     with naming_options(_words(destination)):
         tested = _test_draft(server, body, place) if is_tested else None
         made = server.post(CONNECTION.path, body)
@@ -96,11 +102,12 @@ def _report(destination: Destination, made: Json, *, no_test: bool, json: bool) 
         raise typer.Exit(1)
 
 
-def _auth(destination: Destination, word: str | None, given: Given) -> Json:
+def _auth(destination: Destination, word: str | None, given: Given) -> tuple[str | None, Json, Sequence[Field]]:
+    """The contract's name of the authentication method, its given params, and the secrets to ask for."""
     if not destination.auth_methods:
-        return {}
+        return None, {}, ()
     method = choose_method(destination, word, given)
-    return {"auth": {"specName": method.name, "params": new_params(method, given)}}
+    return method.name, *new_params(method, given)
 
 
 def _body(destination: Destination, name: str, description: str | None, public_key_file: Path | None) -> Json:

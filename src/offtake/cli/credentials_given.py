@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from offtake.cli.derived_options import FILE, name_of
-from offtake.cli.secrets_given import prompt_for, read_secret
+from offtake.cli.secrets_given import check_prompt, read_secret
 from offtake.client.destinations import AuthMethod, Destination, Field, distinct
 from offtake.documents import Json
 from offtake.errors import WrongUsageError
@@ -43,17 +43,19 @@ def is_given(field: Field, given: Given) -> bool:
     return given.get(name) is not None or given.get(name + FILE) is not None
 
 
-def new_params(method: AuthMethod, given: Given) -> Json:
-    """The params of new credentials; asks on a terminal for missing secrets. Raises `WrongUsageError`.
+def new_params(method: AuthMethod, given: Given) -> tuple[Json, Sequence[Field]]:
+    """The given params of new credentials, and the secrets to ask for. Raises `WrongUsageError`.
 
-    Everything else is checked before a person types a secret.
+    Without a terminal, a missing secret is an error.
     """
     missing = [one.option for one in method.fields if one.required and one.is_typed and not is_given(one, given)]
     if missing:
         raise WrongUsageError(f"{', '.join(missing)}: required for --auth {method.word}.")
     params = changed_params(method.fields, given)
     asked = [one for one in method.fields if one.required and one.key not in params]
-    return params | {one.key: prompt_for(one) for one in asked}
+    for one in asked:
+        check_prompt(one)
+    return params, asked
 
 
 def changed_params(fields: Sequence[Field], given: Given) -> Json:

@@ -1,5 +1,6 @@
 """Options that `offtake flow create` and `flow edit` share: datasets, files and place."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
@@ -14,6 +15,8 @@ from offtake.documents import Json
 from offtake.errors import WrongUsageError
 
 _FORMATS: Final = {"ndjson": "JSON", "json": "JSON", "parquet": "PARQUET"}
+_COMMA: Final = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
+"""A comma outside of backticks, which quote names with dots and commas."""
 _FOLDERS: Final = ("path", "remotePath")
 _OWN: Final = ("datasetFileType", "compression", "includeFileManifest", *_FOLDERS)
 """The params that have options of their own, not derived ones."""
@@ -154,7 +157,7 @@ def _split(text: str, chosen: Mapping[str, str]) -> tuple[str, list[str]]:
         raise WrongUsageError(
             f"--columns {text[:60]}: must be DATASET:a,b.c, with one of the flow's datasets: {', '.join(chosen)}."
         )
-    columns = [one.strip() for one in listed.split(",")]
+    columns = [one.strip() for one in _COMMA.split(listed)]
     if not all(columns) or len(set(columns)) < len(columns):
         raise WrongUsageError(f"--columns {text[:60]}: must name each column once, separated by commas.")
     return dataset_id, columns

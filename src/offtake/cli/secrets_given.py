@@ -36,12 +36,18 @@ def read_secret(field: Field, reference: str | None, file: Path | None) -> str |
     return None
 
 
-def prompt_for(field: Field) -> str:
-    """Ask for a secret without echo. Raises `WrongUsageError` when standard input is not a terminal."""
+def check_prompt(field: Field) -> None:
+    """Raise `WrongUsageError` if the secret cannot be asked for: no terminal, or the content of a file."""
     if not sys.stdin.isatty() or field.base64:
-        reference = "" if field.base64 else f"{field.option} env:VARIABLE or "
-        raise WrongUsageError(f"{field.option} is missing: give {reference}{field.option}-file FILE.")
-    return str(typer.prompt(field.option.removeprefix("--").replace("-", " ").capitalize(), hide_input=True, err=True))
+        raise WrongUsageError(
+            f"{field.option} is missing: give {field.option} env:VARIABLE or {field.option}-file FILE."
+        )
+
+
+def prompt_for(field: Field) -> str:
+    """Ask for a secret without echo; raises as `check_prompt` does."""
+    check_prompt(field)
+    return str(typer.prompt(field.word.replace("-", " ").capitalize(), hide_input=True, err=True))
 
 
 def _of_variable(field: Field, name: str) -> str:

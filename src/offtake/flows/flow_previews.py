@@ -1,7 +1,7 @@
 """What a flow would deliver: the files' paths, the next runs, and the first rows (an extension)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -38,11 +38,10 @@ class FlowDraft(Body):
 
 @dataclass(frozen=True)
 class Plan:
-    """A preview without rows. `refs`: by dataset id, the branch or tag; `columns`: by dataset id, the chosen ones."""
+    """A preview without rows. `refs`: by dataset id, the branch or tag."""
 
     document: Json
     refs: Mapping[str, str | None]
-    columns: Mapping[str, Sequence[str]]
 
 
 def preview(session: Session, lake: Lake, caller: Caller, flow_id: str, now_ms: int, rows: int) -> Json:
@@ -95,7 +94,7 @@ def plan(session: Session, caller: Caller, flow: Flow, now_ms: int, *, is_draft:
             for one in view.datasets
         ],
     }
-    return Plan(document, {one.dataset_id: one.ref for one in view.datasets}, columns)
+    return Plan(document, {one.dataset_id: one.ref for one in view.datasets})
 
 
 def with_rows(session: Session, lake: Lake, caller: Caller, planned: Plan, most: int) -> Json:
@@ -109,9 +108,6 @@ def with_rows(session: Session, lake: Lake, caller: Caller, planned: Plan, most:
         rows: Json = {"rows": []}
         if one["name"] is not None and most:
             rows = _rows(session, lake, caller, dataset_id, most, planned.refs[dataset_id])
-        chosen = planned.columns.get(dataset_id)
-        if chosen is not None and "rows" in rows:
-            rows = {"rows": [_project(row, chosen) for row in rows["rows"]]}
         datasets.append(one | rows)
     return planned.document | {"datasets": datasets}
 
@@ -122,27 +118,6 @@ def _rows(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: i
     except Problem as problem:
         return {"problem": str(problem)}
     return {"rows": [json.loads(line) for line in lines]}
-
-
-def _project(row: Json, paths: Sequence[str]) -> Json:
-    """The row with the columns of these paths only, in the row's order; steps of a path are separated by dots."""
-    below: dict[str, list[str]] = {}
-    for path in paths:
-        head, _, rest = path.partition(".")
-        below.setdefault(head, []).append(rest)
-    found: Json = {}
-    for name, value in row.items():
-        if name in paths:
-            found[name] = value
-        elif name in below:
-            found[name] = _project_value(value, below[name])
-    return found
-
-
-def _project_value(value: object, paths: Sequence[str]) -> object:
-    if isinstance(value, list):
-        return [_project_value(one, paths) for one in value]
-    return _project(value, paths) if isinstance(value, dict) else value
 
 
 def _next_runs(view: FlowView, now: int) -> list[int]:
