@@ -138,6 +138,8 @@ def test_a_connection_to_a_bucket_is_tested_before_it_is_made(way: Way, deployed
         assert "exists already" in failed(way, *create)
         untested = says(way, "connection", "create", "s3", "other", *given)
         assert "a test needs a place, --test-at BUCKET/FOLDER" in untested
+        code, out, _ = way("connection", "test", "other")
+        assert (code, "no bucket or folder to test" in out) == (1, True)
         assert json_of(way, "connection", "create", "s3", "third", *given, "--no-test")["tested"] is None
         secret.write_text("another secret")
         assert "is changed" in says(way, "connection", "edit", "store", "--s3-secret-key-file", str(secret))

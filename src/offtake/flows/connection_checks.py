@@ -184,8 +184,8 @@ _slots = _Slots()
 
 
 def check(prepared: ConnectionCheck, pins: PinStore, path: str) -> None:
-    """Raise 1452 with `path` when the test fails; without a target yet, test only if the destination pins keys."""
-    if not prepared.targets and prepared.destination.pin is None:
+    """Raise 1452 with `path` when the test fails; without a target yet, test only where a login can be tested."""
+    if not prepared.targets and not prepared.destination.pins_login:
         return
     answer = run_check(prepared, pins)
     if not answer["result"]:
@@ -202,7 +202,7 @@ def _try(prepared: ConnectionCheck, pins: PinStore) -> tuple[Params | None, list
         row_id, sandbox_location = prepared.connection_id, prepared.sandbox_location
         first = prepared.targets[0] if prepared.targets else None
         credentials = host_key_pinning.pin(pins, destination, row_id, prepared.credentials, first, sandbox_location)
-        if not prepared.targets and destination.pin is not None and credentials is not None:
+        if not prepared.targets and destination.pins_login and destination.pin is not None and credentials is not None:
             destination.pin(credentials, None, sandbox_location)
             return credentials, []
     except DeliveryError as error:
