@@ -1,9 +1,11 @@
 """Generates pages of docs from code: `python docs/generate.py` (`make docs`). A test fails if they are outdated."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic.alias_generators import to_camel
 
 from offtake.api.errors import GATEWAY
 from offtake.contract import problems
@@ -51,6 +53,17 @@ generated from `offtake.settings`.
 
 {settings}
 """
+DECLARATIONS = "../src/offtake/client/destinations.json"
+"""The declarations that the command line's options are made from; they import no destination's library."""
+WORDS = {
+    "Amazon S3": "s3",
+    "Azure Blob Storage": "azure-blob",
+    "Azure Data Lake Gen2": "adls",
+    "Data Landing Zone": "landing-zone",
+    "Google Cloud Storage": "gcs",
+    "SFTP": "sftp",
+}
+"""The destinations' names in commands."""
 DESTINATION = """# {name}
 
 {about}
@@ -113,7 +126,50 @@ def pages() -> dict[str, str]:
         ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
+        DECLARATIONS: json.dumps([_declaration(one) for one in DESTINATIONS], indent=1, ensure_ascii=False) + "\n",
     }
+
+
+def _declaration(destination: Destination) -> dict[str, Any]:
+    """What the command line knows of a destination, without importing it."""
+    spec = schema.connection_spec(destination)
+    target = spec["targetSpec"]["spec"]
+    params = {key: value for key, value in target["properties"].items() if key not in ("fileType", "csvOptions")}
+    return {
+        "word": WORDS[destination.name],
+        "name": destination.name,
+        "connectionSpecId": destination.connection_spec_id,
+        "flowSpecId": destination.flow_spec_id,
+        "authMethods": [
+            {
+                "name": method.name,
+                "word": method.title.lower().replace(" ", "-"),
+                "about": method.about,
+                "fields": _fields(declared["spec"], method.model.pinned),
+            }
+            for method, declared in zip(destination.auth_methods, spec["authSpec"], strict=True)
+        ],
+        "targetFields": _fields({"properties": params, "required": target["required"]}),
+    }
+
+
+def _fields(declared: dict[str, Any], pinned: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The params of a spec; what is false is left out."""
+    keys_pinned = {to_camel(name) for name in pinned}
+    fields = [
+        {
+            "key": key,
+            "help": value["description"],
+            "type": value["type"],
+            "choices": value.get("enum", []),
+            "required": key in declared["required"],
+            "secret": value.get("format") == "password",
+            "base64": value.get("contentEncoding") == "base64",
+            "pinned": key in keys_pinned,
+        }
+        for key, value in declared["properties"].items()
+    ]
+    return [{name: value for name, value in field.items() if value} for field in fields]
 
 
 def _slug(destination: Destination) -> str:

@@ -21,6 +21,10 @@ class NoDeploymentError(OfftakeError):
     """The data directory or the database has no deployment of Offtake; nothing was written."""
 
 
+class WrongUsageError(OfftakeError):
+    """The options of a command are missing, malformed or contradictory; nothing was written."""
+
+
 class BusyError(OfftakeError):
     """All places for work of this kind are taken; the request can be retried in a few seconds."""
 

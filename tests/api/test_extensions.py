@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cli.deliveries import add, ids, manifest_of, run_ids, snapshots
-from tests.deployment import FLOW_SERVICE, Deployment, rows
+from tests.deployment import FLOW_SERVICE, Deployment, flow_body, rows, source_body, target_body
 
 EXPORT = "manage-and-activate-dataset-destinations"
 CLIENTS = "/data/foundation/access-control/administration/clients"
@@ -46,6 +46,85 @@ def test_a_flow_says_what_runs_and_what_is_owed(deployed: Deployment, flow: str)
     assert refused(deployed, "GET", f"{FLOW_SERVICE}/flows/unknown/status")[0] == 404
     with deployed.acting(deployed.new_client("view-datasets")):
         assert refused(deployed, "GET", f"{FLOW_SERVICE}/flows/{flow}/status")[0] == 403
+
+
+def test_a_flow_says_what_it_would_deliver(deployed: Deployment, flow: str, dataset: str) -> None:
+    found = deployed.get(f"/flows/{flow}/preview?rows=2")
+    (one,) = found["datasets"]
+    assert (found["id"], one["dataSetId"], one["name"]) == (flow, dataset, "events")
+    assert one["rows"] == rows(0, 2)
+    delivered = [path.relative_to(deployed.zone) for path in deployed.zone.rglob("part-*")]
+    (folder, _, name) = one["path"].partition("exportTime=")
+    assert all(str(path).startswith(folder) and path.name.endswith(".parquet") for path in delivered)
+    assert name.endswith("/part-00000-….parquet")
+    assert found["runs"] == [found["runs"][0] + 3 * 3_600_000 * number for number in range(5)]
+    assert found["runs"][0] == deployed.get(f"/flows/{flow}")["items"][0]["extensions"]["nextRunAt"]
+    deployed.post(f"/flows/{flow}/action?op=disable", None, 200)
+    paused = deployed.get(f"/flows/{flow}/preview?rows=0")
+    assert (paused["state"], len(paused["runs"]), paused["datasets"][0]["rows"]) == ("disabled", 5, [])
+    assert refused(deployed, "GET", f"{FLOW_SERVICE}/flows/unknown/preview")[0] == 404
+    assert refused(deployed, "GET", f"{FLOW_SERVICE}/flows/{flow}/preview?rows=101")[0] == 400
+    for permission in ("view-datasets", "view-destinations"):
+        with deployed.acting(deployed.new_client(permission)):
+            assert refused(deployed, "GET", f"{FLOW_SERVICE}/flows/{flow}/preview")[0] == 403
+
+
+def test_a_preview_shows_no_rows_that_its_caller_may_not_see(deployed: Deployment, flow: str, dataset: str) -> None:
+    path, labelled = f"/data/foundation/dataset/datasets/{dataset}/labels", {"labels": ["secret"], "optionalLabels": []}
+    assert deployed.http.put(path, json=labelled, headers={"If-Match": "*"}).status_code == 200
+    with deployed.acting(deployed.new_client("view-datasets", "view-destinations")):
+        (one,) = deployed.get(f"/flows/{flow}/preview")["datasets"]
+    assert (one["name"], one["rows"]) == (None, [])
+
+
+def draft(deployed: Deployment, dataset: str, **schedule: Any) -> Any:
+    base = deployed.post("/connections", {"name": "zone of drafts"})["id"]
+    source, target = source_body(dataset), target_body(base)
+    flow = flow_body("", "", deployed.clock, **schedule)
+    ids = ("sourceConnectionIds", "targetConnectionIds")
+    return {
+        "sourceConnection": source,
+        "targetConnection": target,
+        "flow": {key: value for key, value in flow.items() if key not in ids},
+    }
+
+
+def test_a_flow_is_previewed_before_it_is_made(deployed: Deployment, dataset: str) -> None:
+    body = draft(deployed, dataset, foldernameTemplate="%DATASET_NAME%/%DESTINATION_INSTANCE_ID%")
+    found = deployed.post("/flows/preview?rows=1", body, 200)
+    assert (found["id"], len(found["runs"]), found["datasets"][0]["rows"]) == (None, 5, rows(0, 1))
+    assert "/events/FLOW_ID/part-" in found["datasets"][0]["path"]
+    assert [deployed.get(f"/{kind}")["items"] for kind in ("flows", "sourceConnections", "targetConnections")] == [
+        []
+    ] * 3
+    for wrong, why in (
+        (draft(deployed, dataset, interval=5), "/scheduleParams/interval"),
+        (draft(deployed, "unknown"), "/params/datasets/0/dataSetId"),
+        (body | {"targetConnection": body["targetConnection"] | {"params": {}}}, "/params/"),
+        ({"flow": {}}, "/sourceConnection"),
+    ):
+        status, text = refused(deployed, "POST", f"{FLOW_SERVICE}/flows/preview", wrong)
+        assert (status, why in text) == (400, True), text
+    with deployed.acting(deployed.new_client("view-destinations", "view-datasets")):
+        assert refused(deployed, "POST", f"{FLOW_SERVICE}/flows/preview", body)[0] == 403
+
+
+def test_a_connection_is_tested_before_it_is_made(deployed: Deployment) -> None:
+    sftp = {"id": "36965a81-b1c6-401b-99f8-22508f1e6a26", "version": "1.0"}
+    login = {"domain": "127.0.0.1", "port": 9, "username": "u", "password": "secret"}
+    body = {"name": "partner", "connectionSpec": sftp, "auth": {"specName": "SFTP with Password", "params": login}}
+    tested = deployed.post("/connections/test", {"connection": body}, 200)
+    assert (tested["result"], tested["errors"][0]["code"]) == (False, "EXPORT-2003-504")
+    zone = {"connection": {"name": "zone"}, "params": {"path": "somewhere"}}
+    assert deployed.post("/connections/test", zone, 200) == {"result": True}
+    status, text = refused(deployed, "POST", f"{FLOW_SERVICE}/connections/test", zone | {"params": {"path": "../x"}})
+    assert (status, "/params/path" in text) == (400, True)
+    body["auth"] = {"specName": "SFTP with Password", "params": login | {"port": "many"}}
+    status, text = refused(deployed, "POST", f"{FLOW_SERVICE}/connections/test", {"connection": body})
+    assert (status, "/auth/params/port" in text) == (400, True)
+    assert deployed.get("/connections")["items"] == []
+    with deployed.acting(deployed.new_client("view-destinations")):
+        assert refused(deployed, "POST", f"{FLOW_SERVICE}/connections/test", zone)[0] == 403
 
 
 def test_a_flow_runs_once_at_a_time(deployed: Deployment, flow: str) -> None:

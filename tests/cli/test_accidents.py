@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offtake.cli import variables
-from offtake.cli.commands import COMMANDS, Command
+from offtake.cli.commands import Command, entries
 from offtake.cli.local_work import is_served
 from offtake.cli.main import main
 from offtake.deployment.backend import sole_server
@@ -23,7 +23,19 @@ OF_CLIENTS = {"profile"}
 NEEDED = {
     "dataset import": ["towns", "FILE"], "dataset show": ["x"], "dataset preview": ["x"], "dataset create": ["x"],
     "dataset update": ["x", "--evolve"], "dataset delete": ["x"], "dataset label": ["x", "a"], "batch show": ["x"],
-    "batch revert": ["x"], "connection test": ["x"], "flow show": ["x"], "flow run": ["x"],
+    "batch revert": ["x"], "connection test": ["x"],
+    "connection create sftp": ["x", "--domain", "h", "--username", "u", "--password-file", "FILE"],
+    "connection create s3": ["x", "--s3-access-key", "k", "--secret-file", "FILE"],
+    "connection create azure-blob": ["x", "--connection-string-file", "FILE"],
+    "connection create adls": [
+        "x", "--url", "u", "--tenant", "t", "--service-principal-id", "i", "--secret-file", "FILE",
+    ],
+    "connection create gcs": ["x", "--access-key-id", "k", "--secret-file", "FILE"],
+    "connection create landing-zone": ["x"], "connection show": ["x"], "connection edit": ["x", "--name", "y"],
+    "connection delete": ["x", "--yes"],
+    "flow create": ["x", "--dataset", "y", "--to", "z", "--path", "/", "--format", "ndjson", "--every", "3h"],
+    "flow edit": ["x", "--every", "3h"], "flow preview": ["x"], "flow pause": ["x"], "flow resume": ["x"],
+    "flow delete": ["x", "--yes"], "flow show": ["x"], "flow run": ["x"],
     "flow backfill": ["x", "--run", "y"], "flow verify": ["x"], "run show": ["x"], "run watch": ["x"],
     "run manifest": ["x"], "run verify": ["x"], "run cancel": ["x"], "run retry": ["x"], "sandbox create": ["x"],
     "sandbox reset": ["x", "--yes"], "sandbox delete": ["x", "--yes"], "client create": ["x"], "client rotate": ["x"],
@@ -32,10 +44,9 @@ NEEDED = {
     "role delete": ["x"], "backup": ["FILE"],
 }  # fmt: skip
 WORDS = [
-    word if isinstance(entry, Command) else f"{word} {second}"
-    for word, entry in COMMANDS.items()
-    if word not in MAKE_ONE | OF_CLIENTS | {"worker", "catalog"}
-    for second in ([""] if isinstance(entry, Command) else entry.commands)
+    words
+    for words, entry in entries()
+    if isinstance(entry, Command) and words.split()[0] not in MAKE_ONE | OF_CLIENTS | {"worker", "catalog"}
 ]
 
 

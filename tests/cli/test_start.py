@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 
 from offtake import __version__
-from offtake.cli.commands import COMMANDS, Command, Group, command_line
+from offtake.cli.commands import COMMANDS, Command, Group, command_line, entries
 from offtake.cli.examples import EXAMPLES
 from offtake.cli.main import main
 from tests.deployment import Deployment, rows
 from tests.servers import free_port
 
-GROUPS = {word: entry for word, entry in COMMANDS.items() if isinstance(entry, Group)}
-EVERY: dict[str, Command] = {word: entry for word, entry in COMMANDS.items() if isinstance(entry, Command)} | {
-    f"{word} {second}": command for word, group in GROUPS.items() for second, command in group.commands.items()
-}
+ENTRIES = dict(entries())
+GROUPS = {words: entry for words, entry in ENTRIES.items() if isinstance(entry, Group)}
+EVERY = {words: entry for words, entry in ENTRIES.items() if isinstance(entry, Command)}
 ONLY_TO_KNOW_OTHERS = {"numpy", "pandas"}
 FOR_SOME_DESTINATIONS = {"asyncssh", "azure.storage.blob", "boto3", "botocore"}
 OF_A_SERVER = {"alembic", "fastapi", "offtake.flows", "offtake.scheduling", "offtake.store", "pyiceberg", "sqlalchemy"}
@@ -116,8 +115,12 @@ def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, mo
     commands = [
         "flow list", "flow show x", "flow run x", "flow verify x", "flow backfill x --run y", "run list", "run watch x",
         "run verify x", "dataset list", f"dataset import x {file}", "dataset create x --column id:long", "batch list",
-        "batch revert x", "connection list", "connection test x", "client list", "role list", "sandbox list",
-        "audit list",
+        "batch revert x", "connection list", "connection test x", "connection create landing-zone x",
+        "connection show x", "connection edit x --name y", "connection delete x --yes",
+        "flow preview x", "flow pause x", "flow resume x",
+        "flow delete x --yes", "flow edit x --every 3h",
+        "flow create x --dataset y --to z --path / --format ndjson --every 3h", "client list", "role list",
+        "sandbox list", "audit list",
     ]  # fmt: skip
     _, found = carried_out(REMOTE.format(commands=commands), OF_A_SERVER | {"pyarrow", "starlette", "offtake.settings"})
     assert found == set()
@@ -166,6 +169,16 @@ def test_who_only_asks_what_there_is_waits_for_nothing(arguments: list[str]) -> 
     code = f"import offtake.__main__\nfrom offtake.cli.main import main\nmain({arguments!r})"
     _, found = carried_out(code, OF_COMMANDS | OF_A_SERVER | {"pyarrow"})
     assert found - {"rich"} == {"typer"}
+
+
+@pytest.mark.parametrize("words", ["connection create sftp", "connection create s3", "connection edit", "flow create"])
+def test_options_of_destinations_load_no_server_and_no_driver(words: str) -> None:
+    code = f"import offtake.__main__\nfrom offtake.cli.main import main\nmain([*{words!r}.split(), '--help'])"
+    printed, found = carried_out(
+        code, OF_A_SERVER | FOR_SOME_DESTINATIONS | {"offtake.destinations", "obstore", "pyarrow"}
+    )
+    assert found == set()
+    assert "--" in printed
 
 
 def test_a_process_that_writes_files_loads_nothing_of_the_server() -> None:

@@ -61,6 +61,7 @@ _RESOURCES: Final = {
     "runs": ("runs",),
     "flows status": ("flow_extensions",),
     "flows run": ("flow_extensions",),
+    "flows preview": ("flow_extensions",),
     "flows backfill": ("flow_history",),
     "flows verification": ("flow_history",),
     "runs progress": ("run_extensions",),
@@ -96,7 +97,7 @@ def modules_for(path: str) -> tuple[str, tuple[str, ...]]:
     """The prefix and the modules of routers that a request for that path needs; none for an unknown one."""
     if path.startswith(f"{FLOW_SERVICE}/"):
         resource, *steps = path.removeprefix(f"{FLOW_SERVICE}/").split("/")
-        last = f"{resource} {steps[-1]}" if len(steps) > 1 else resource
+        last = f"{resource} {steps[-1]}" if steps else resource
         return FLOW_SERVICE, _RESOURCES.get(last, _RESOURCES.get(resource, ()))
     return next(((prefix, modules) for prefix, modules in _SERVICES if prefix and path.startswith(prefix)), ("", ()))
 

@@ -75,8 +75,13 @@ def preview(session: Session, lake: "Lake", caller: Caller, dataset_id: str, mos
     return [json.loads(line) for line in preview_lines(session, lake, caller, dataset_id, most)]
 
 
-def preview_lines(session: Session, lake: "Lake", caller: Caller, dataset_id: str, most: int) -> list[str]:
-    """Like `preview`, as text: one JSON object per row, numbers with all their digits."""
+def preview_lines(
+    session: Session, lake: "Lake", caller: Caller, dataset_id: str, most: int, ref: str | None = None
+) -> list[str]:
+    """Like `preview`, as text: one JSON object per row, numbers with all their digits.
+
+    `ref`: of this branch or tag, by default of main.
+    """
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
     from offtake.formats.ndjson import lines  # noqa: PLC0415 - PyIceberg, which most requests do not need
@@ -84,7 +89,7 @@ def preview_lines(session: Session, lake: "Lake", caller: Caller, dataset_id: st
     from offtake.lake import table_description  # noqa: PLC0415 - PyIceberg, which most requests do not need
 
     try:
-        table = table_description.preview(lake, TableName(row.table_name), most)
+        table = table_description.preview(lake, TableName(row.table_name), most, ref)
         check_supported(table.schema)
         text = b"".join(lines(batch) for batch in table.to_batches())
     except DeliveryError as error:

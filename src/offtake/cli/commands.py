@@ -5,6 +5,7 @@ equal the first paragraphs of the functions' docstrings.
 """
 
 import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -20,6 +21,7 @@ from offtake.cli.examples import EXAMPLES
 
 if TYPE_CHECKING:
     # The signatures of Typer's public classes use it, but it has no public name.
+    from typer._click import Command as _AnyCommand
     from typer._click import Context, Parameter
 
 
@@ -36,9 +38,12 @@ class Group:
     """Commands with the same first word."""
 
     line: str
-    commands: dict[str, Command]
+    commands: "dict[str, Command | Group]"
 
 
+_CREATE: Final = (
+    "Create a connection to {}, after a test; secrets are typed when asked, or read from a file or variable."
+)
 COMMANDS: Final[dict[str, Command | Group]] = {
     "init": Command(
         "init:init",
@@ -115,7 +120,32 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "connection": Group(
         "Base connections: accounts at destinations.",
         {
+            "create": Group(
+                "Create a connection to a destination.",
+                {
+                    "sftp": Command("connection_create:sftp", _CREATE.format("an SFTP server")),
+                    "s3": Command("connection_create:s3", _CREATE.format("Amazon S3 or a compatible store")),
+                    "azure-blob": Command("connection_create:azure_blob", _CREATE.format("Azure Blob Storage")),
+                    "adls": Command("connection_create:adls", _CREATE.format("Azure Data Lake Storage Gen2")),
+                    "gcs": Command("connection_create:gcs", _CREATE.format("Google Cloud Storage")),
+                    "landing-zone": Command(
+                        "connection_create:landing_zone",
+                        "Create a connection to the landing zone of the sandbox; it needs no secrets.",
+                    ),
+                },
+            ),
             "list": Command("connections:list_", "List base connections, the most recently changed first."),
+            "show": Command(
+                "connection_edit:show_", "Show a connection without its secrets, and the flows that deliver there."
+            ),
+            "edit": Command(
+                "connection_edit:edit",
+                "Change a connection: its name, description, credentials or public key; later runs use the new ones.",
+            ),
+            "delete": Command(
+                "connection_edit:delete",
+                "Delete a connection that no flow delivers to, with its unused target connections; asks first.",
+            ),
             "test": Command(
                 "connections:run_test",
                 "Test a connection: write, read back, list and delete a small object where its target connections "
@@ -126,6 +156,11 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "flow": Group(
         "Flows: scheduled exports.",
         {
+            "create": Command(
+                "flow_create:create",
+                "Create a flow: datasets, a connection, and a schedule; its source and target connection are created "
+                "with it.",
+            ),
             "list": Command(
                 "flows:list_",
                 "List flows, the most recently changed first; in parentheses, the number of consecutive failed runs.",
@@ -134,6 +169,23 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "flow_show:show_",
                 "Show a flow: schedule, last and current run, undelivered data, files left behind, unsupported "
                 "guarantees.",
+            ),
+            "edit": Command(
+                "flow_edit:edit",
+                "Change a flow: its name, datasets, place, files or schedule, all or nothing; later runs are changed.",
+            ),
+            "preview": Command(
+                "flow_preview:preview",
+                "Show what a flow delivers: the paths, the next five runs, and the first rows as in its files.",
+            ),
+            "pause": Command(
+                "flow_states:pause",
+                "Pause a flow: no scheduled run starts until it is resumed; a run in progress continues.",
+            ),
+            "resume": Command("flow_states:resume", "Resume a paused flow: its next run covers what was missed."),
+            "delete": Command(
+                "flow_states:delete",
+                "Delete a flow, with its source and target connection if no other flow uses them; asks first.",
             ),
             "run": Command(
                 "flows:run",
@@ -240,6 +292,15 @@ COMMANDS: Final[dict[str, Command | Group]] = {
 }
 
 
+def entries(commands: dict[str, Command | Group] = COMMANDS, before: str = "") -> Iterator[tuple[str, Command | Group]]:
+    """All commands and groups by their words, such as `flow run`."""
+    for word, entry in commands.items():
+        words = f"{before} {word}".strip()
+        yield words, entry
+        if isinstance(entry, Group):
+            yield from entries(entry.commands, words)
+
+
 class Deferred(TyperCommand):
     """A command whose module is imported when it is called or its options are needed."""
 
@@ -281,10 +342,7 @@ def command_line() -> TyperGroup:
     return TyperGroup(
         name="offtake",
         help="Scheduled, verifiable exports of Iceberg datasets.",
-        commands={
-            word: _group(word, entry) if isinstance(entry, Group) else Deferred(word, entry)
-            for word, entry in COMMANDS.items()
-        },
+        commands=_entries(COMMANDS),
         params=[*get_install_completion_arguments(), *_own_options()],
     )
 
@@ -314,5 +372,11 @@ def _own_options() -> "list[Parameter]":
 
 
 def _group(word: str, group: Group) -> TyperGroup:
-    commands = [Deferred(one, command) for one, command in group.commands.items()]
-    return TyperGroup(name=word, help=group.line, short_help=group.line, commands=commands)
+    return TyperGroup(name=word, help=group.line, short_help=group.line, commands=_entries(group.commands))
+
+
+def _entries(commands: dict[str, Command | Group]) -> "dict[str, _AnyCommand]":
+    return {
+        word: _group(word, entry) if isinstance(entry, Group) else Deferred(word, entry)
+        for word, entry in commands.items()
+    }

@@ -15,6 +15,12 @@ from offtake.client.names import CONNECTION
 from offtake.client.server import FLOW_SERVICE, Server
 
 _DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
+ConnectionName = Annotated[
+    str,
+    typer.Argument(
+        help="The base connection's name or id, or the beginning of its id.", autocompletion=names_of("connections")
+    ),
+]
 
 
 def list_(server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -48,13 +54,7 @@ def _left(run_ids: Sequence[str]) -> str:
 
 
 def run_test(
-    connection: Annotated[
-        str,
-        typer.Argument(
-            help="The base connection's name or id, or the beginning of its id.",
-            autocompletion=names_of("connections"),
-        ),
-    ],
+    connection: ConnectionName,
     server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,

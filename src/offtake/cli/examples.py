@@ -20,10 +20,30 @@ EXAMPLES: Final = {
     "batch list": "batch list events",
     "batch show": "batch show 01KJM8QF0G3V9",
     "batch revert": "batch revert 01KJM8QF0G3V9",
+    "connection create sftp": "connection create sftp partner --domain sftp.partner.example --username drop",
+    "connection create s3": "connection create s3 bucket --s3-access-key AKIAIOSFODNN7EXAMPLE --region eu-central-1",
+    "connection create azure-blob": "connection create azure-blob blobs --connection-string env:AZURE_CONNECTION",
+    "connection create adls": (
+        "connection create adls lake --url abfss://exports@account.dfs.core.windows.net --tenant example.org "
+        "--service-principal-id 00000000-0000-0000-0000-000000000000 --secret-file secret.txt"
+    ),
+    "connection create gcs": "connection create gcs google --access-key-id GOOG1EXAMPLE --test-at partner-exports/crm",
+    "connection create landing-zone": "connection create landing-zone zone",
     "connection list": "connection list",
+    "connection show": "connection show partner",
+    "connection edit": "connection edit partner --password-file password.txt",
+    "connection delete": "connection delete partner",
     "connection test": "connection test partner",
     "flow list": "flow list --ending-within 30",
     "flow show": "flow show nightly",
+    "flow create": (
+        "flow create nightly --dataset events --to partner --path incoming/events --format parquet --daily 05:30"
+    ),
+    "flow edit": "flow edit nightly --every 6h --end never",
+    "flow preview": "flow preview nightly",
+    "flow pause": "flow pause nightly",
+    "flow resume": "flow resume nightly",
+    "flow delete": "flow delete nightly",
     "flow run": "flow run nightly --wait",
     "flow backfill": "flow backfill nightly --from start --to now --dataset events",
     "flow verify": "flow verify nightly",

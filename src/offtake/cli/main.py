@@ -6,7 +6,7 @@ from typing import Final
 import typer
 
 from offtake.cli.commands import command_line
-from offtake.errors import NoDeploymentError, OfftakeError, disk_error
+from offtake.errors import NoDeploymentError, OfftakeError, WrongUsageError, disk_error
 
 _EXTRAS: Final = {
     "asyncssh": "sftp",
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911 - one return a kind of e
     """Run one command and return its exit code."""
     try:
         code = command_line()(arguments or ["--help"], standalone_mode=False)
-    except NoDeploymentError as error:
+    except (NoDeploymentError, WrongUsageError) as error:
         return _print_error(str(error), 2)
     except OfftakeError as error:
         return _print_error(str(error), 1)

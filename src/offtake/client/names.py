@@ -37,6 +37,8 @@ class Kind:
 FLOW: Final = Kind("flows", "flow")
 CONNECTION: Final = Kind("connections", "connection")
 RUN: Final = Kind("runs", "run")
+SOURCE: Final = Kind("sourceConnections", "source connection")
+TARGET: Final = Kind("targetConnections", "target connection")
 ROLES: Final = f"{ACCESS_CONTROL}/administration/roles"
 CLIENTS: Final = f"{ACCESS_CONTROL}/administration/clients"
 
@@ -57,6 +59,17 @@ def find(server: Server, kind: Kind, text: str) -> Json:
         if len(named) == 1:
             return named[0]
     return choose(kind.word, text, server.get_all(kind.path))
+
+
+def check_unused(server: Server, kind: Kind, name: str) -> None:
+    """Raise `OfftakeError` if an entity of the kind has the name: it could no longer be found by it."""
+    filters = (("property", f"name=={name}"),) if _is_plain(name) else ()
+    taken = next((one for one in server.get_all(kind.path, filters) if one.get("name") == name), None)
+    if taken is not None:
+        raise OfftakeError(
+            f"A {kind.word} with the name {name} exists already: {taken['id']}. Choose another name, or change it: "
+            f"offtake {kind.word} edit {taken['id']}"
+        )
 
 
 def find_run(server: Server, text: str) -> Json:

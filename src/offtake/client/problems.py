@@ -1,5 +1,6 @@
 """Errors of a server as the command line shows them."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from offtake.client.transport import Answer, Request
@@ -8,19 +9,28 @@ from offtake.errors import OfftakeError
 _LONGEST: Final = 2000
 _NOT_SERVED: Final = (404, 405, 501)
 _NO_RESOURCE: Final = "-1439-404"
+_IN_USE: Final = ("-1418-400", "-1447-400")
 
 
 class ServerError(OfftakeError):
-    """The server refused a request; the text is the server's own. `status`: of HTTP; `code`: the problem's type."""
+    """The server refused a request; the text is the server's own. `status`: of HTTP; `code`: the problem's type.
 
-    def __init__(self, status: int, message: str, code: str = "") -> None:
-        self.status, self.code = status, code
+    `fields`: what is wrong with which field of the body, by JSON pointer.
+    """
+
+    def __init__(self, status: int, message: str, code: str = "", fields: Sequence[tuple[str, str]] = ()) -> None:
+        self.status, self.code, self.fields = status, code, fields
         super().__init__(message)
 
     @property
     def is_not_served(self) -> bool:
         """Whether the server does not have this operation, such as an extension; not: the resource is missing."""
         return self.status in _NOT_SERVED and not self.is_not_found
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether another resource refers to the one that should be deleted."""
+        return self.code.endswith(_IN_USE)
 
     @property
     def is_not_found(self) -> bool:
@@ -34,7 +44,14 @@ def error_of(request: Request, answer: Answer) -> ServerError:
         found = answer.json()
     except OfftakeError:
         found = None
-    return ServerError(answer.status, _message(request, answer, found), _text(found, "type"))
+    return ServerError(answer.status, _message(request, answer, found), _text(found, "type"), _fields(found))
+
+
+def _fields(found: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - parsed JSON
+    report = found.get("report") if isinstance(found, dict) else None
+    errors = report.get("errors") if isinstance(report, dict) else None
+    each = [(_text(one, "path"), _text(one, "message")) for one in errors] if isinstance(errors, list) else []
+    return [(path, message) for path, message in each if path and message]
 
 
 def _message(request: Request, answer: Answer, found: object) -> str:

@@ -277,6 +277,8 @@ class Destination:
     pin: Pin | None = None
     """Connects, and returns the credentials completed with what was found: the server's host key and, with
     target params, how files are put in place. Raises `DeliveryError`. None when there is nothing to find."""
+    pins_login: bool = False
+    """Whether `pin` signs in without target params too, so that a login can be tested before there is a target."""
     answers: Answers | None = None
     """Probes the destination, within seconds: whether it answers; False when that cannot be found out. Raises
     `DeliveryError` when it does not answer. None for destinations without a server."""

@@ -430,6 +430,7 @@ DESTINATION: Final = Destination(
     open=open_sink,
     driver=Driver("asyncssh", "sftp"),
     pin=pin,
+    pins_login=True,
     limits=limits,
     answers=answers,
 )

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.contract import entities, problems
+from offtake.contract.bodies import Body
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
@@ -45,6 +46,16 @@ _ANY_FILES: Final[Json] = {"datasetFileType": "JSON", "compression": "GZIP"}
 
 class ChecksBusyError(BusyError):
     """Too many connection tests are running; retry later."""
+
+
+class ConnectionDraft(Body):
+    """`POST /connections/test`: the body of `POST /connections`, and params of a target connection to test at.
+
+    `params` needs the location only; without it, the test is as for a connection without target connections.
+    """
+
+    connection: dict[str, Any]
+    params: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,8 +184,8 @@ _slots = _Slots()
 
 
 def check(prepared: ConnectionCheck, pins: PinStore, path: str) -> None:
-    """Raise 1452 with `path` when the test fails; without a target yet, test only if the destination pins keys."""
-    if not prepared.targets and prepared.destination.pin is None:
+    """Raise 1452 with `path` when the test fails; without a target yet, test only where a login can be tested."""
+    if not prepared.targets and not prepared.destination.pins_login:
         return
     answer = run_check(prepared, pins)
     if not answer["result"]:
@@ -191,7 +202,7 @@ def _try(prepared: ConnectionCheck, pins: PinStore) -> tuple[Params | None, list
         row_id, sandbox_location = prepared.connection_id, prepared.sandbox_location
         first = prepared.targets[0] if prepared.targets else None
         credentials = host_key_pinning.pin(pins, destination, row_id, prepared.credentials, first, sandbox_location)
-        if not prepared.targets and destination.pin is not None and credentials is not None:
+        if not prepared.targets and destination.pins_login and destination.pin is not None and credentials is not None:
             destination.pin(credentials, None, sandbox_location)
             return credentials, []
     except DeliveryError as error:

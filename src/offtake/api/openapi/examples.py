@@ -145,6 +145,10 @@ PATCH_SCHEMA: Final[Json] = {
         "required": ["op", "path"],
     },
 }
+CONNECTION_DRAFT: Final[Json] = {
+    "connection": NEW_CONNECTION,
+    "params": {"bucketName": "partner-exports", "path": "exports/crm"},
+}
 TESTED: Final[Json] = {
     "result": False,
     "errors": [{"code": "EXPORT-2001-403", "message": "The bucket refused the upload."}],

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from offtake.api.openapi.examples import DATASET_ID, FLOW_ID, STAMP
+from offtake.api.openapi.examples import DATASET_ID, FLOW_ID, NEW_FLOW, NEW_SOURCE, NEW_TARGET, STAMP
 from offtake.api.openapi.run_examples import RUN
 from offtake.documents import Json
 
@@ -37,6 +37,25 @@ FLOW_STATUS: Final[Json] = {
     "toBeRemoved": [{"runId": _RUN_ID, **_FILES}],
     "limits": ["Files become visible before they are complete."],
     "liveRun": {"id": _RUN_ID, "status": "waiting", "waiting": _WAITING},
+}
+FLOW_PREVIEW: Final[Json] = {
+    "id": FLOW_ID,
+    "state": "enabled",
+    "runs": [1772344800000, 1772366400000],
+    "endsAt": 1788241800000,
+    "datasets": [
+        {
+            "dataSetId": DATASET_ID,
+            "name": "Loyalty members",
+            "path": _PATH,
+            "rows": [{"id": 1, "city": "Bern"}],
+        }
+    ],
+}
+FLOW_DRAFT: Final[Json] = {
+    "sourceConnection": NEW_SOURCE,
+    "targetConnection": NEW_TARGET,
+    "flow": {key: value for key, value in NEW_FLOW.items() if not key.endswith("ConnectionIds")},
 }
 RUN_NOW: Final[Json] = {"fullExport": False}
 STARTED: Final[Json] = {"id": _RUN_ID, "flowId": FLOW_ID, "status": "waiting"}

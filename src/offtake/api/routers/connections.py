@@ -8,6 +8,7 @@ from offtake.api.lists import ListOf, Token
 from offtake.api.openapi import examples, spec_examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
+from offtake.contract import bodies
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS
 from offtake.documents import Json
 from offtake.flows import connection_checks, connections, eligible_datasets, exploration, provider_actions, queries
@@ -107,6 +108,28 @@ def test(caller: CallerOf, backend: BackendOf, row_id: str) -> Json:
     sandbox_location = backend.sandbox_location(caller)
     with backend.database.reading() as session:
         prepared = connection_checks.prepare(session, caller, backend.vault, row_id, sandbox_location)
+    return connection_checks.run_check(prepared, backend.pin_store)
+
+
+@router.post(
+    "/connections/test",
+    **document_operation(
+        examples.TESTED, body=connection_checks.ConnectionDraft, body_example=examples.CONNECTION_DRAFT, errors=(422,)
+    ),
+)
+def test_draft(caller: CallerOf, backend: BackendOf, body: JsonBody) -> Json:
+    """Test a connection that is not created (an extension)."""
+    draft = bodies.parse_body(connection_checks.ConnectionDraft, body)
+    sandbox_location, now_ms = backend.sandbox_location(caller), backend.clock.now_ms()
+    with backend.database.dry_run() as session:
+        row = connections.create(session, caller, backend.vault, backend.network, draft.connection, now_ms)
+        session.flush()
+        if draft.params is None:
+            prepared = connection_checks.prepare(session, caller, backend.vault, row.id, sandbox_location)
+        else:
+            prepared = connection_checks.prepare_at(
+                session, caller, backend.vault, row.id, draft.params, sandbox_location
+            )
     return connection_checks.run_check(prepared, backend.pin_store)
 
 

@@ -1,6 +1,8 @@
-"""Extensions of flows: their status, and runs on request."""
+"""Extensions of flows: their status, previews, and runs on request."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from offtake.api.dependencies import BackendOf, CallerOf, JsonBody
 from offtake.api.openapi import extension_examples as examples
@@ -9,11 +11,12 @@ from offtake.contract import bodies, problems
 from offtake.contract.bodies import Body
 from offtake.contract.problems import Problem
 from offtake.documents import Json
-from offtake.flows import adhoc, flow_status, flows
+from offtake.flows import adhoc, flow_previews, flow_status, flows, source_connections
 from offtake.flows.adhoc import AdhocDestination, AdhocRefusedError
 from offtake.store.tables import Run
 
 router = APIRouter(tags=["flows"])
+Rows = Annotated[int, Query(ge=0, le=100, description="How many rows of each dataset.")]
 
 
 class RunNow(Body):
@@ -27,6 +30,33 @@ def status(caller: CallerOf, backend: BackendOf, flow_id: str) -> Json:
     """Get a flow's run in progress, undelivered data and files left behind (an extension)."""
     with backend.database.reading() as session:
         return flow_status.flow_status(session, backend.vault, caller, flow_id)
+
+
+@router.get("/flows/{flow_id}/preview", **document_operation(examples.FLOW_PREVIEW))
+def preview(caller: CallerOf, backend: BackendOf, flow_id: str, rows: Rows = 5) -> Json:
+    """Get the files, the next runs and the first rows that a flow would deliver (an extension)."""
+    now_ms = backend.clock.now_ms()
+    with backend.database.reading() as session:
+        return flow_previews.preview(session, backend.lake, caller, flow_id, now_ms, rows)
+
+
+@router.post(
+    "/flows/preview",
+    **document_operation(
+        examples.FLOW_PREVIEW, body=flow_previews.FlowDraft, body_example=examples.FLOW_DRAFT, errors=(409,)
+    ),
+)
+def preview_draft(caller: CallerOf, backend: BackendOf, body: JsonBody, rows: Rows = 5) -> Json:
+    """Get what a flow would deliver, without creating it; raises the errors of its creation (an extension)."""
+    draft = bodies.parse_body(flow_previews.FlowDraft, body)
+    now_ms = backend.clock.now_ms()
+    with backend.database.reading() as session:
+        source_connections.check_refs(session, backend.lake, caller, draft.source_connection)
+    with backend.database.dry_run() as session:
+        flow = flow_previews.create(session, caller, draft, now_ms, backend.schedule_rules)
+        plan = flow_previews.plan(session, caller, flow, now_ms, is_draft=True)
+    with backend.database.reading() as session:
+        return flow_previews.with_rows(session, backend.lake, caller, plan, rows)
 
 
 @router.post(
