@@ -61,7 +61,6 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "export": Command(
         "export:export", "Print what exists as documents that apply reads; secrets are references to be filled in."
     ),
-    "schema": Command("export:schema", "Print the JSON Schema of the documents of apply, for editors."),
     "dataset": Group(
         "Datasets: import and inspect them.",
         {

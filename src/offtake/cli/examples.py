@@ -12,7 +12,6 @@ EXAMPLES: Final = {
     "apply": "apply -f exports.yaml --set team-a --prune",
     "diff": "diff -f exports.yaml",
     "export": "export --kind flow nightly",
-    "schema": "schema",
     "dataset import": "dataset import events events.ndjson",
     "dataset list": "dataset list --json",
     "dataset show": "dataset show events",

@@ -1,4 +1,4 @@
-"""The commands `offtake export` and `offtake schema`."""
+"""The command `offtake export`."""
 
 from typing import Annotated, get_args
 
@@ -9,7 +9,6 @@ from offtake.cli.connecting import connected
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
 from offtake.declarations import exporting
 from offtake.declarations.context import Context
-from offtake.declarations.json_schema import json_schema
 from offtake.declarations.models import Kind
 from offtake.declarations.problems import nearest
 from offtake.declarations.state import State
@@ -40,11 +39,6 @@ def export(
         output.line(exporting.to_yaml(found).rstrip("\n"))
     else:
         output.note("There is nothing to export.")
-
-
-def schema() -> None:
-    """Print the JSON Schema of the documents of apply, for editors."""
-    output.as_json(json_schema())
 
 
 def _kind(text: str) -> Kind:

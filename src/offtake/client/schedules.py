@@ -44,11 +44,11 @@ def parse_every(text: str) -> Rhythm:
     if found is None:
         raise OfftakeError(f"{text!r} is not a period such as 3h or 1d")
     count, unit = int(found[1]), found[2]
-    if unit == "d" or (count, unit) == (24, "h"):
-        if unit == "d" and count != 1:
-            raise OfftakeError(f"{text!r} is not supported: a flow runs every few hours, or every day (1d)")
-        return Rhythm("day", 1)
-    return Rhythm("hour", count)
+    if unit == "h":
+        return Rhythm("hour", count)
+    if count != 1:
+        raise OfftakeError(f"{text!r} is not supported: a flow runs every few hours, or every day (1d)")
+    return Rhythm("day", 1)
 
 
 def parse_daily(text: str) -> Rhythm:

@@ -141,7 +141,7 @@ class FlowDocument(Document):
     params: dict[str, Scalar] = Field(
         default_factory=dict, description="Other params of the target connection, by the contract's names."
     )
-    every: StrictStr | None = Field(default=None, description="The period: 3h, 6h, 8h, 12h or 1d.")
+    every: StrictStr | None = Field(default=None, description="The period: a number of hours such as 3h, or 1d.")
     daily: StrictStr | None = Field(default=None, description="The time of day (UTC) of a daily export, such as 06:00.")
     once: StrictBool | None = Field(default=None, description="A single full export.")
     full: StrictBool = Field(default=False, description="Daily full exports, where the deployment allows them.")

@@ -8,6 +8,7 @@ from offtake.client import exports, schedules
 from offtake.client.exports import SOURCES, TARGETS, ExportedDataset
 from offtake.client.names import FLOW
 from offtake.client.schedules import NEVER, Rhythm
+from offtake.contract.folder_templates import check_template
 from offtake.declarations import destinations
 from offtake.declarations.context import Context
 from offtake.declarations.models import FlowDocument
@@ -151,11 +152,13 @@ def _read(context: Context, declared: Declared, existing: Json | None) -> _Wante
         end = None if document.end in (None, NEVER) else schedules.parse_instant(document.end or "")
         if start is not None and end is not None and end <= start:
             raise OfftakeError("must be later than start")
+    for problem in check_template(document.folder) if document.folder is not None else ():
+        context.problems.append(declared.problem(("folder",), problem))
     allowed = context.state.intervals.get(destination.flow_spec_id)
     if context.state.intervals and allowed is None:
         context.problems.append(declared.problem(("to",), f"the server has no destination {destination.name}"))
     if allowed and rhythm.interval not in allowed and rhythm.unit == "hour":
-        choices = ", ".join(f"{one}h" for one in allowed if one)
+        choices = ", ".join(f"{one}h" for one in allowed if one > 1)
         context.problems.append(declared.problem(("every",), f"is not a period of this server; it has {choices}"))
     params = _params(context, declared, document, destination)
     return _Wanted(declared, document, destination, params, rhythm, start, end, existing)
@@ -493,7 +496,12 @@ def _set(path: str, value: Any) -> Json:  # noqa: ANN401 - whatever JSON can hol
 
 def _remove_behind(context: Context, flow: Json, sources: Sequence[str], targets: Sequence[str]) -> None:
     """Remove connections that only this flow used; those that are still in use stay."""
-    for key, path, ids in (("sourceConnectionIds", SOURCES, sources), ("targetConnectionIds", TARGETS, targets)):
+    state = context.state
+    for key, path, known, ids in (
+        ("sourceConnectionIds", SOURCES, state.sources, sources),
+        ("targetConnectionIds", TARGETS, state.targets, targets),
+    ):
         for one in ids:
-            if all(user["id"] == flow["id"] for user in context.state.users_of(key, one)):
-                exports.remove_unused(context.server, f"{path}/{one}")
+            alone = all(user["id"] == flow["id"] for user in state.users_of(key, one))
+            if alone and exports.remove_unused(context.server, f"{path}/{one}"):
+                known.pop(one, None)
