@@ -76,3 +76,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, content: bytes | No
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OfftakeError, match="has no file that ends in"):
         files.read([str(tmp_path)])
+
+
+def test_the_documents_of_the_page_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "as-code.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (file := tmp_path / "page.yaml").write_text(block)
+        assert parsing.parse(files.read([str(file)]))
