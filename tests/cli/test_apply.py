@@ -175,6 +175,17 @@ def test_another_way_to_authenticate_replaces_the_connection_and_keeps_flows(
     assert flow_named(deployed, "events")["id"] == before["id"]
 
 
+def test_another_destination_replaces_the_connection_and_its_flows(way: Applying, deployed: Deployment) -> None:
+    way.apply(S3.format(key="AKIA") + TO_STORE)
+    before = flow_named(deployed, "events")
+    text = ZONE.replace("name: zone", "name: store") + TO_STORE.replace("\nbucket: deliveries", "")
+    assert way.actions(text) == {"connection store": "replace", "flow events": "replace"}
+    way.apply(text, "--allow-replace")
+    assert set(way.actions(text).values()) == {"nothing"}
+    assert [one["name"] for one in deployed.get("/connections")["items"] if one["name"] != "Data Lake"] == ["store"]
+    assert flow_named(deployed, "events")["id"] != before["id"]
+
+
 def test_changed_secrets_are_found_by_keyed_hashes_and_never_shown(
     way: Applying, deployed: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

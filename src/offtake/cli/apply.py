@@ -1,9 +1,9 @@
 """The commands `offtake apply` and `offtake diff`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,7 +14,7 @@ from offtake.client.server import Server
 from offtake.declarations import executing, files, parsing, planning
 from offtake.declarations.context import Context, Options
 from offtake.declarations.json_schema import json_schema
-from offtake.declarations.plan import Change, FieldChange, Plan
+from offtake.declarations.plan import Action, Change, FieldChange, Plan
 from offtake.declarations.problems import DocumentsError
 from offtake.declarations.state import State
 from offtake.errors import OfftakeError
@@ -31,8 +31,22 @@ SendSecrets = Annotated[
     bool, typer.Option("--send-secrets", help="Send all declared secrets, without comparing them first.")
 ]
 
-_MARKS = {"create": "+", "change": "~", "replace": "-/+", "delete": "-", "adopt": "=", "nothing": "="}
-_LONGEST = 200
+_MARKS: Final[dict[Action, str]] = {
+    "create": "+",
+    "change": "~",
+    "replace": "-/+",
+    "delete": "-",
+    "adopt": "=",
+    "nothing": "=",
+}
+_DONE: Final[dict[Action, str]] = {
+    "create": "created",
+    "change": "changed",
+    "replace": "replaced",
+    "delete": "deleted",
+    "adopt": "adopted",
+}
+_LONGEST: Final = 200
 
 
 def apply(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -67,8 +81,7 @@ def apply(  # noqa: PLR0913, PLR0917 - one parameter an option
     declared = _read(file)
     with connected(server, data_dir, sandbox) as to:
         context, plan = _plan(to, declared, options)
-        if not json:
-            _print(plan)
+        _print(plan, output.note if json else output.line)
         if dry_run or not (plan.differences or _has_tags(plan)):
             _print_result(plan, json=json)
             return
@@ -79,7 +92,7 @@ def apply(  # noqa: PLR0913, PLR0917 - one parameter an option
     if not json:
         for one in plan.notes:
             output.note(one)
-        output.line(f"Applied: {_counts(plan)}.")
+        output.line(f"Applied: {_results(plan)}.")
 
 
 def diff(
@@ -109,7 +122,7 @@ def diff(
     if json:
         output.as_json(plan.to_json())
     else:
-        _print(plan)
+        _print(plan, output.line)
     raise typer.Exit(1 if plan.differences else 0)
 
 
@@ -159,16 +172,16 @@ def _confirm(plan: Plan, *, yes: bool) -> None:
     typer.confirm(f"Apply: {_counts(plan)}?", abort=True, err=True)
 
 
-def _print(plan: Plan) -> None:
+def _print(plan: Plan, line: Callable[[str], None]) -> None:
     for one in plan.changes:
         if one.action == "nothing" and not one.notes:
             continue
-        output.line(f"{_MARKS[one.action]} {one.kind} {one.name}{_remarks(one)}")
+        line(f"{_MARKS[one.action]} {one.kind} {one.name}{_remarks(one)}")
         for field in one.fields:
-            output.line(f"    {_field(one, field)}")
+            line(f"    {_field(one, field)}")
     for note in plan.notes:
         output.note(note)
-    output.line(f"Plan: {_counts(plan)}.")
+    line(f"Plan: {_counts(plan)}.")
 
 
 def _remarks(change: Change) -> str:
@@ -187,15 +200,12 @@ def _value(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _counts(plan: Plan) -> str:
-    words = (
-        ("create", "to create"),
-        ("change", "to change"),
-        ("replace", "to replace"),
-        ("delete", "to delete"),
-        ("adopt", "to adopt"),
-    )
-    found = [f"{plan.count(action)} {text}" for action, text in words if plan.count(action)]  # type: ignore[arg-type]
+    found = [f"{count} to {action}" for action in _DONE if (count := plan.count(action))]
     return ", ".join([*found, f"{plan.count('nothing')} unchanged"])
+
+
+def _results(plan: Plan) -> str:
+    return ", ".join(f"{count} {word}" for action, word in _DONE.items() if (count := plan.count(action)))
 
 
 def _has_tags(plan: Plan) -> bool:
@@ -204,16 +214,6 @@ def _has_tags(plan: Plan) -> bool:
 
 def _report(change: Change) -> None:
     output.note(f"{change.kind} {change.name}: {_DONE[change.action]}")
-
-
-_DONE = {
-    "create": "created",
-    "change": "changed",
-    "replace": "replaced",
-    "delete": "deleted",
-    "adopt": "adopted",
-    "nothing": "",
-}
 
 
 def _print_result(plan: Plan, *, json: bool) -> None:

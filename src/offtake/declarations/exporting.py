@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import yaml
 
+from offtake.declarations import destinations
 from offtake.declarations.context import Context
 from offtake.declarations.kinds import catalogs, clients, connections, datasets, flows, roles
 from offtake.declarations.models import MODELS, Kind
@@ -58,5 +59,8 @@ def to_yaml(documents: Sequence[Json]) -> str:
 
 
 def _entities(context: Context, kind: Kind) -> list[Json]:
-    """The entities of a kind; a server without catalogs, or a caller who may not see them, has none."""
-    return [one for one in context.state.all_of(kind) if one.get("roleType") != _SYSTEM]
+    """The entities of a kind that documents can declare."""
+    found = [one for one in context.state.all_of(kind) if one.get("roleType") != _SYSTEM]
+    if kind != "connection":
+        return found
+    return [one for one in found if destinations.of_connection_spec(one["connectionSpec"]["id"]) is not None]

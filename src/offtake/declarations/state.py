@@ -1,5 +1,6 @@
 """What exists on a server: lists, each read once and page by page, and things in them by id and name."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from offtake.client.problems import ServerError
 from offtake.client.server import CATALOG, FLOW_SERVICE, Server
 from offtake.declarations.destinations import DATA_LAKE
 from offtake.declarations.models import Kind
+from offtake.destinations.registry import DESTINATIONS
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
@@ -37,7 +39,7 @@ class State:
             "connection": lambda: self.connections,
             "role": lambda: self.roles,
             "client": lambda: self.clients,
-            "flow": lambda: self.flows,
+            "flow": lambda: [one for one in self.flows if is_dataset_flow(one)],
         }
         found: list[Json] = lists[kind]()
         return found
@@ -53,9 +55,9 @@ class State:
         if kind not in self._by_name:
             names: dict[str, list[Json]] = {}
             for one in self.all_of(kind):
-                names.setdefault(str(one.get("name")), []).append(one)
+                names.setdefault(plain_name(kind, str(one.get("name"))), []).append(one)
             self._by_name[kind] = names
-        return self._by_name[kind].get(name, [])
+        return self._by_name[kind].get(plain_name(kind, name), [])
 
     def find(self, kind: Kind, name: str, resource_id: str | None = None) -> Json | None:
         """The entity with that id, else with that name; None when there is none. Raises `AmbiguousError`."""
@@ -70,7 +72,7 @@ class State:
 
     @cached_property
     def flows(self) -> list[Json]:
-        """The flows."""
+        """All flows, also those that do not export datasets."""
         return list(self.server.get_all(f"{FLOW_SERVICE}/flows"))
 
     @cached_property
@@ -146,6 +148,17 @@ class State:
             yield from items
         except ServerError as error:
             raise (self.server.extension_error(what) if error.is_not_served else error) from None
+
+
+def plain_name(kind: Kind, name: str) -> str:
+    """The name as the server stores it: names of datasets are normalised."""
+    return unicodedata.normalize("NFC", name.strip()) if kind == "dataset" else name
+
+
+def is_dataset_flow(flow: Json) -> bool:
+    """Whether the flow exports datasets; a server of the vendor has other flows as well."""
+    spec_id = (flow.get("flowSpec") or {}).get("id")
+    return any(one.flow_spec_id == spec_id for one in DESTINATIONS)
 
 
 def _intervals(spec: Json) -> list[int]:

@@ -1,12 +1,11 @@
 """Catalogs of others (an extension)."""
 
-import secrets as random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from offtake.client.problems import ServerError
 from offtake.client.server import CATALOG
 from offtake.declarations import secrets
+from offtake.declarations.comparing import changed_secrets
 from offtake.declarations.context import Context
 from offtake.declarations.destinations import MASK
 from offtake.declarations.kinds.connections import variable_for
@@ -14,7 +13,6 @@ from offtake.declarations.models import CatalogDocument
 from offtake.declarations.parsing import Declared
 from offtake.declarations.plan import Change, FieldChange, compare
 from offtake.declarations.secrets import SHOWN
-from offtake.declarations.state import MANAGED
 from offtake.documents import Json
 from offtake.errors import InvalidInputError, OfftakeError
 from offtake.lake.catalogs import declarations
@@ -48,7 +46,8 @@ def plan_all(context: Context) -> list[Change]:
             wanted.append(found)
     if context.problems:
         return []
-    changed = _changed_secrets(context, wanted)
+    known = {one.existing["id"]: _declared_secrets(one) for one in wanted if one.existing is not None}
+    changed = changed_secrets(context, "catalog", known)
     return [_plan(context, one, changed.get(one.existing["id"], set()) if one.existing else set()) for one in wanted]
 
 
@@ -104,25 +103,11 @@ def _check(
                 context.problems.append(declared.problem(path, problem.message))
 
 
-def _changed_secrets(context: Context, wanted: list[_Wanted]) -> dict[str, set[str]]:
-    key = random.token_bytes(32)
-    resources = []
-    for one in wanted:
-        stored = one.existing["properties"] if one.existing else {}
-        names = [name for name in one.properties if one.kind.is_secret(name) and stored.get(name) == MASK]
-        if one.existing and names:
-            resource_id = one.existing["id"]
-            hashes = {name: secrets.digest(key, "catalog", resource_id, name, one.properties[name]) for name in names}
-            resources.append({"kind": "catalog", "id": resource_id, "secrets": hashes})
-    if not resources:
-        return {}
-    if context.options.send_secrets:
-        return {one["id"]: set(one["secrets"]) for one in resources}
-    try:
-        answer = context.server.post(f"{MANAGED}/secrets", {"key": key.hex(), "resources": resources})
-    except ServerError as error:
-        raise (context.server.extension_error("comparing secrets") if error.is_not_served else error) from None
-    return {one["id"]: set(one["changed"]) for one in answer["resources"]}
+def _declared_secrets(one: _Wanted) -> dict[str, str]:
+    """The declared secrets that the server has values of."""
+    stored = one.existing["properties"] if one.existing else {}
+    names = [name for name in one.properties if one.kind.is_secret(name) and stored.get(name) == MASK]
+    return {name: one.properties[name] for name in names}
 
 
 def _plan(context: Context, one: _Wanted, changed: set[str]) -> Change:

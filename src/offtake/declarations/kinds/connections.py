@@ -1,7 +1,6 @@
 """Base connections: accounts at destinations."""
 
 import re
-import secrets as random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,13 +10,13 @@ from offtake.client.exports import TARGETS
 from offtake.client.names import CONNECTION
 from offtake.client.problems import ServerError
 from offtake.declarations import destinations, secrets
+from offtake.declarations.comparing import changed_secrets
 from offtake.declarations.context import Context
 from offtake.declarations.models import ConnectionDocument
 from offtake.declarations.parsing import Declared
 from offtake.declarations.plan import LOST, Change, FieldChange, compare
 from offtake.declarations.problems import nearest
 from offtake.declarations.secrets import SHOWN
-from offtake.declarations.state import MANAGED
 from offtake.destinations import schema
 from offtake.destinations.base import AuthMethod, Destination
 from offtake.documents import Json
@@ -59,7 +58,8 @@ def plan_all(context: Context) -> list[Change]:
             wanted.append(found)
     if context.problems:
         return []
-    changed = _changed_secrets(context, wanted)
+    known = {one.existing["id"]: _declared_secrets(one) for one in wanted if one.existing is not None}
+    changed = changed_secrets(context, "connection", known)
     return [_plan(context, one, changed.get(one.existing["id"], set()) if one.existing else set()) for one in wanted]
 
 
@@ -173,33 +173,11 @@ def _validated(
     return schema.with_defaults(parsed)
 
 
-def _changed_secrets(context: Context, wanted: Sequence[_Wanted]) -> dict[str, set[str]]:
-    """By connection id, the keys of declared secrets that differ from the stored ones."""
-    key = random.token_bytes(32)
-    resources = []
-    for one in wanted:
-        declared = {name: str(one.params[name]) for name in one.secret & one.params.keys()}
-        if one.existing is not None and declared and one.method and _auth_name(one.existing) == one.method.name:
-            resource_id = one.existing["id"]
-            hashes = {
-                name: secrets.digest(key, "connection", resource_id, name, value) for name, value in declared.items()
-            }
-            resources.append({"kind": "connection", "id": resource_id, "secrets": hashes})
-    if not resources:
+def _declared_secrets(one: _Wanted) -> dict[str, str]:
+    """The declared secrets that can be compared: those of the way to authenticate that is stored."""
+    if one.existing is None or one.method is None or _auth_name(one.existing) != one.method.name:
         return {}
-    if context.options.send_secrets:
-        return {one["id"]: set(one["secrets"]) for one in resources}
-    try:
-        answer = context.server.post(f"{MANAGED}/secrets", {"key": key.hex(), "resources": resources})
-    except ServerError as error:
-        if not error.is_not_served:
-            raise
-        context.notes.append(
-            f"The server {context.server.name} cannot compare secrets (an extension of Offtake): they are taken as "
-            "unchanged. --send-secrets sends them."
-        )
-        return {}
-    return {one["id"]: set(one["changed"]) for one in answer["resources"]}
+    return {name: str(one.params[name]) for name in one.secret & one.params.keys()}
 
 
 def _plan(context: Context, one: _Wanted, changed: set[str]) -> Change:

@@ -11,6 +11,7 @@ from offtake.declarations.kinds.catalogs import PATH as CATALOGS
 from offtake.declarations.models import DatasetDocument
 from offtake.declarations.parsing import Declared
 from offtake.declarations.plan import Change, FieldChange, compare
+from offtake.declarations.state import plain_name
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
@@ -107,7 +108,7 @@ def _plan(context: Context, one: _Wanted) -> Change:
         return Change("dataset", document.name, "create", fields=fields, step=lambda: _create(context, one))
     _check_place(context, one)
     own, dataset_id = _own(one.existing), one.existing["id"]
-    pairs: list[tuple[str, Any, Any]] = [("name", one.existing["name"], document.name)]
+    pairs: list[tuple[str, Any, Any]] = [("name", one.existing["name"], plain_name("dataset", document.name))]
     if document.description is not None:
         pairs.append(("description", one.existing.get("description") or "", document.description))
     if document.evolves is not None:

@@ -224,8 +224,11 @@ def _params(context: Context, declared: Declared, document: FlowDocument, destin
 
 
 def _stored(context: Context, flow: Json) -> _Stored:
-    source_id, target_id = flow["sourceConnectionIds"][0], flow["targetConnectionIds"][0]
-    return _Stored(flow, context.state.sources[source_id], context.state.targets[target_id])
+    source = context.state.sources.get(flow["sourceConnectionIds"][0])
+    target = context.state.targets.get(flow["targetConnectionIds"][0])
+    if source is None or target is None:
+        raise OfftakeError(f"The connections of flow {flow['name']} ({flow['id']}) are not in the server's lists.")
+    return _Stored(flow, source, target)
 
 
 def _plan(context: Context, one: _Wanted) -> Change:
