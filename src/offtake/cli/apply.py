@@ -87,11 +87,12 @@ def apply(  # noqa: PLR0913, PLR0917 - one parameter an option
             return
         _check_permission(plan, allow_replace=allow_replace)
         _confirm(plan, yes=yes)
+        known = len(plan.notes)
         executing.carry_out(context, plan, _report)
     _print_result(plan, json=json)
+    for one in plan.notes[known:]:
+        output.note(one)
     if not json:
-        for one in plan.notes:
-            output.note(one)
         output.line(f"Applied: {_results(plan)}.")
 
 

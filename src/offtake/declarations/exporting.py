@@ -7,7 +7,7 @@ import yaml
 
 from offtake.declarations import destinations
 from offtake.declarations.context import Context
-from offtake.declarations.kinds import catalogs, clients, connections, datasets, flows, roles
+from offtake.declarations.kinds import catalogs, clients, connections, datasets, flow_export, roles
 from offtake.declarations.models import MODELS, Kind
 from offtake.documents import Json
 from offtake.errors import OfftakeError
@@ -19,7 +19,7 @@ _EXPORTS: Final[Mapping[Kind, Callable[[Context, Json], Json]]] = {
     "connection": lambda _, entity: connections.export(entity),
     "role": lambda _, entity: roles.export(entity),
     "client": lambda _, entity: clients.export(entity),
-    "flow": flows.export,
+    "flow": flow_export.export,
 }
 _OF_SANDBOX: Final[tuple[Kind, ...]] = ("catalog", "dataset", "connection", "flow")
 """What is exported without `--kind`: roles and clients belong to the organisation."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from offtake.client.problems import ServerError
 from offtake.declarations.context import Context
-from offtake.declarations.kinds import catalogs, clients, connections, datasets, flows, roles
+from offtake.declarations.kinds import catalogs, clients, connections, datasets, flow_steps, flows, roles
 from offtake.declarations.models import MODELS, Kind
 from offtake.declarations.plan import Change, Plan
 from offtake.declarations.problems import DocumentsError
@@ -24,7 +24,7 @@ DELETIONS: Final[Mapping[Kind, Callable[[Context, str], None]]] = {
     "connection": connections.delete,
     "role": roles.delete,
     "client": clients.delete,
-    "flow": flows.delete,
+    "flow": flow_steps.delete,
 }
 
 
