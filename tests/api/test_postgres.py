@@ -90,3 +90,18 @@ def test_concurrent_first_sign_ins_of_a_person_create_one_client(deployed: Deplo
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(sign_in, range(8)))) == 1
+
+
+def test_tags_of_declared_resources(deployed: Deployment) -> None:
+    managed = "/data/foundation/flowservice/managedResources"
+    base = deployed.post("/connections", {"name": "zone"})["id"]
+    role = call(deployed, "POST", ROLES, 200, {"name": "r"})["id"]
+    resources = {"resources": [{"kind": "connection", "id": base}, {"kind": "role", "id": role}]}
+    assert call(deployed, "PUT", f"{managed}/a", 200, resources)["changed"] == 2
+    assert call(deployed, "PUT", f"{managed}/b", 200, {"resources": resources["resources"][:1]})["changed"] == 1
+    found = {(one["kind"], one["set"]) for one in call(deployed, "GET", managed, 200)["items"]}
+    assert found == {("connection", "b"), ("role", "a")}
+    call(deployed, "PUT", f"{SANDBOXES}/prod", 202, {"action": "reset"})
+    list(run_maintenance(deployed.backend, sweeps=True))
+    assert [one["kind"] for one in call(deployed, "GET", managed, 200)["items"]] == ["role"]
+    assert call(deployed, "POST", f"{managed}/a/release", 200, resources)["changed"] == 1

@@ -41,7 +41,8 @@ NEEDED = {
     "sandbox reset": ["x", "--yes"], "sandbox delete": ["x", "--yes"], "client create": ["x"], "client rotate": ["x"],
     "client revoke": ["x"], "role create": ["x", "--permission", "*"], "role show": ["x"],
     "role update": ["x", "--add", "view-datasets"], "role grant": ["x", "y"], "role revoke": ["x", "y"],
-    "role delete": ["x"], "backup": ["FILE"],
+    "role delete": ["x"], "backup": ["FILE"], "apply": ["-f", "DOCUMENT"],
+    "diff": ["-f", "DOCUMENT"],
 }  # fmt: skip
 WORDS = [
     words
@@ -55,7 +56,9 @@ def test_no_command_makes_a_deployment(words: str, tmp_path: Path, capsys: pytes
     file = tmp_path / "towns.csv"
     file.write_text("id\n1\n")
     data_dir = tmp_path / "mistyped"
-    given = [str(file) if one == "FILE" else one for one in NEEDED.get(words, [])]
+    (document := tmp_path / "document.yaml").write_text("{kind: connection, name: x, destination: landing-zone}")
+    files = {"FILE": str(file), "DOCUMENT": str(document)}
+    given = [files.get(one, one) for one in NEEDED.get(words, [])]
     code = main([*words.split(), *given, "--data-dir", str(data_dir)])
     printed = capsys.readouterr()
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1), printed

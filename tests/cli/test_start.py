@@ -112,6 +112,8 @@ def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, mo
         monkeypatch.setenv(f"OFFTAKE_{name}", "x")
     file = tmp_path / "towns.csv"
     file.write_text("id")
+    documents = tmp_path / "documents.yaml"
+    documents.write_text("{kind: flow, name: f, dataset: d, to: c, format: json, once: true}")
     commands = [
         "flow list", "flow show x", "flow run x", "flow verify x", "flow backfill x --run y", "run list", "run watch x",
         "run verify x", "dataset list", f"dataset import x {file}", "dataset create x --column id:long", "batch list",
@@ -120,7 +122,7 @@ def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, mo
         "flow preview x", "flow pause x", "flow resume x",
         "flow delete x --yes", "flow edit x --every 3h",
         "flow create x --dataset y --to z --path / --format ndjson --every 3h", "client list", "role list",
-        "sandbox list", "audit list",
+        "sandbox list", "audit list", f"apply -f {documents} --yes", f"diff -f {documents}", "export",
     ]  # fmt: skip
     _, found = carried_out(REMOTE.format(commands=commands), OF_A_SERVER | {"pyarrow", "starlette", "offtake.settings"})
     assert found == set()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offtake.flows.folder_templates import MACROS, TemplateValues, check_template, expand
+from offtake.contract.folder_templates import MACROS, TemplateValues, check_template, expand
 
 NAMES = TemplateValues(
     destination="Amazon S3",

@@ -1,6 +1,6 @@
 import pytest
 
-from offtake.flows.folder_templates import MACROS, TemplateValues, check_template
+from offtake.contract.folder_templates import MACROS, TemplateValues, check_template
 from offtake.web import macros
 
 VALUES = TemplateValues("S3", "84f3", "Orders", "Orders to Acme", "id", "prod", "Acme")

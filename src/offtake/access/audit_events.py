@@ -29,6 +29,7 @@ ASSET_TYPES: Final = {
     "sandboxes": "Sandbox",
     "landingZoneCredentials": "Landing Zone Credentials",
     "landingZoneFiles": "Landing Zone File",
+    "managedResources": "Managed Set",
 }
 """The vendor's name of each stored resource type, or a name in its style."""
 
@@ -46,6 +47,7 @@ WORDS: Final[Mapping[str, str]] = {
     "sourceConnections": "choice of datasets",
     "landingZoneCredentials": "landing zone credentials",
     "landingZoneFiles": "landing zone file",
+    "managedResources": "set of files",
 }
 """The pages' word for each resource type; the most telling first, which names a group."""
 

@@ -36,6 +36,7 @@ _FLOW_MODULES: Final = (
     "runs",
     "run_extensions",
     "run_verification",
+    "managed",
 )
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
@@ -67,6 +68,7 @@ _RESOURCES: Final = {
     "runs progress": ("run_extensions",),
     "runs files": ("run_extensions",),
     "runs verification": ("run_verification",),
+    "managedResources": ("managed",),
 }
 """The modules of each resource of Flow Service, or of a resource and the last step of a longer path."""
 

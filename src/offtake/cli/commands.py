@@ -61,6 +61,11 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "restore": Command(
         "backup:restore", "Restore a backup into an empty data directory and database; no server may be running."
     ),
+    "apply": Command("apply:apply", "Create and change what documents in files declare; the plan is shown first."),
+    "diff": Command("apply:diff", "Show how the server differs from documents in files; nothing is changed."),
+    "export": Command(
+        "export:export", "Print what exists as documents that apply reads; secrets are references to be filled in."
+    ),
     "dataset": Group(
         "Datasets: import and inspect them.",
         {

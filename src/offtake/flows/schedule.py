@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
+from offtake.contract.folder_templates import check_template
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows.folder_templates import check_template
 from offtake.settings import HOUR_INTERVALS
 
 ExportMode = Literal["DAILY_FULL_EXPORT", "FIRST_FULL_THEN_INCREMENTAL"]

@@ -28,6 +28,7 @@ from offtake.store.tables import (
     LakeCatalog,
     LakeNamespace,
     LandingZoneKey,
+    ManagedResource,
     Run,
     RunDataset,
     RunPart,
@@ -157,10 +158,11 @@ def _remove_datasets(database: Database, lake: Lake, sandbox_id: str) -> Iterato
 
 
 def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
-    """Forget the catalogs of others; their tables are not touched."""
+    """Forget the catalogs of others, whose tables are not touched, and the tags of resources declared in files."""
     with database.writing() as session:
         session.execute(delete(LakeNamespace).where(LakeNamespace.sandbox_id == sandbox_id))
         session.execute(delete(LakeCatalog).where(LakeCatalog.sandbox_id == sandbox_id))
+        session.execute(delete(ManagedResource).where(ManagedResource.sandbox_id == sandbox_id))
     yield
 
 

@@ -10,13 +10,13 @@ from offtake.access import access, labels
 from offtake.catalog import datasets
 from offtake.clock import Clock
 from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
+from offtake.contract.folder_templates import TemplateValues, expand
 from offtake.destinations import schema
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.exporting.job import DatasetExport, ExportJob, SnapshotRange
 from offtake.exporting.target import DeliveryTarget
 from offtake.flows import encryption, flows, host_key_pinning, specs, windows
 from offtake.flows.credentials import open_credentials
-from offtake.flows.folder_templates import TemplateValues, expand
 from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.schedule import FULL
 from offtake.flows.windows import Limits

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from offtake.contract import folder_templates
+from offtake.contract.folder_templates import TemplateValues
 from offtake.errors import InvalidInputError
-from offtake.flows import folder_templates
-from offtake.flows.folder_templates import TemplateValues
 from offtake.store.tables import Connection
 from offtake.web import macros, schedule_form, schedules
 from offtake.web.export_form import REVIEW, ExportForm

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from offtake.flows import folder_templates
-from offtake.flows.folder_templates import TemplateValues
+from offtake.contract import folder_templates
+from offtake.contract.folder_templates import TemplateValues
 
 _COMMON: Final = (
     ("%DATASET_NAME%", "Dataset's name"),

@@ -12,6 +12,7 @@ from offtake.store.tables.access import (
     WebSession,
 )
 from offtake.store.tables.base import Base, Entity, Stamp
+from offtake.store.tables.declared import ManagedResource
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
 from offtake.store.tables.health import DestinationHealth
 from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LakeNamespace, LandingZoneKey
@@ -32,6 +33,7 @@ __all__ = [
     "LakeCatalog",
     "LakeNamespace",
     "LandingZoneKey",
+    "ManagedResource",
     "Organisation",
     "Role",
     "RoleSubject",
