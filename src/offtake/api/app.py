@@ -36,6 +36,7 @@ _FLOW_MODULES: Final = (
     "runs",
     "run_extensions",
     "run_verification",
+    "overview",
 )
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
@@ -59,6 +60,7 @@ _RESOURCES: Final = {
     "targetConnections": ("targets",),
     "flows": ("flows",),
     "runs": ("runs",),
+    "overview": ("overview",),
     "flows status": ("flow_extensions",),
     "flows run": ("flow_extensions",),
     "flows backfill": ("flow_history",),
