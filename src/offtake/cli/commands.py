@@ -52,6 +52,9 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "demo": Command(
         "demo:demo", "Demo: import a dataset, export it in full, then incrementally, and verify the delivered rows."
     ),
+    "copy": Command(
+        "copy:copy", "Deliver files, datasets or tables of catalogs once, without a server and without a flow."
+    ),
     "status": Command(
         "status:status",
         "Show what was delivered, what runs, what waits, is late or failed and what helps, and what ends soon.",

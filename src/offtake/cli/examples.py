@@ -7,6 +7,7 @@ EXAMPLES: Final = {
     "serve": "serve --port 8080",
     "worker": "worker",
     "demo": "demo --rows 1000",
+    "copy": "copy events.csv s3://partner/daily --format parquet",
     "status": "status --since 12h",
     "backup": "backup offtake.tar",
     "restore": "restore offtake.tar --data-dir restored",
