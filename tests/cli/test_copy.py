@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import shutil
 import signal
 import stat
 from collections.abc import Iterator
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from offtake.cli import copy_folder
 from offtake.cli.copy_folder import base_folder, private_folder
@@ -113,13 +114,18 @@ def test_datasets_and_catalogs_are_read_where_they_are(
     code, _, err = run("dataset:events", "dataset:others", "./two", "--format", "json", *where)
     assert code == 0, err
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["events", "others"]
-    location = next((deployed.backend.settings.data_dir / "lake").rglob("*.metadata.json")).parent
-    lake = tmp_path / "lake"
-    shutil.copytree(location.parent, lake)
-    assert main(["catalog", "add", "here", "--type", "files", "--property", f"warehouse={lake}", *map(str, where)]) == 0
-    newest = max((lake / "metadata").glob("*.metadata.json"))
-    code, _, err = run(f"catalog:here/{newest}", "./three", "--format", "json", *where)
-    assert (code, "outside of the catalog's folder" in err) == (1, True), "its files have the names of the first folder"
+    warehouse = tmp_path / "warehouse"
+    warehouse.mkdir()
+    url = f"sqlite:///{tmp_path / 'foreign.db'}"
+    writer = SqlCatalog("foreign", uri=url, warehouse=str(warehouse))
+    writer.create_namespace("sales")
+    writer.create_table("sales.orders", pa.schema([("id", pa.int64())])).append(pa.table({"id": [7, 8]}))
+    properties = (f"uri={url}", "catalog-name=foreign", f"warehouse={warehouse}")
+    added = [word for one in properties for word in ("--property", one)]
+    assert main(["catalog", "add", "here", "--type", "sql", *added, *map(str, where)]) == 0
+    code, _, err = run("catalog:here/sales.orders", "./three", "--format", "json", *where)
+    assert code == 0, err
+    assert [one["id"] for one in json_rows(tmp_path / "three")] == [7, 8]
     for source, problem in (
         ("dataset:nope", "No dataset has the id or the name nope"),
         ("catalog:nope/a.b", "No catalog has the id or the name nope"),
