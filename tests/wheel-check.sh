@@ -10,9 +10,11 @@ fail() { echo "wheel-check: $1" >&2; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 dist=${1:-$work/dist}
-$python -m hatchling build -d "$dist" > /dev/null
+$python -m hatchling build ${1:+-t sdist} -t wheel -d "$dist" > /dev/null 2> "$work/build.txt" ||
+    { cat "$work/build.txt"; fail "the build fails"; }
 wheel=$dist/offtake-$version-py3-none-any.whl
-test -f "$wheel" && test -f "$dist/offtake-$version.tar.gz" || fail "the build made other files: $(ls "$dist")"
+test -f "$wheel" || fail "the build made other files: $(ls "$dist")"
+test -z "${1:-}" || test -f "$dist/offtake-$version.tar.gz" || fail "the build made no source archive"
 
 $python - "$wheel" <<'PYTHON' || fail "the wheel does not hold what it should"
 import sys, zipfile

@@ -12,6 +12,7 @@ from offtake.client.destination_urls import parse_settings, ssh_key
 from offtake.errors import OfftakeError
 
 _TWO = 2
+_FORMATS = {"ndjson": "JSON"}
 
 
 def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -23,7 +24,9 @@ def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
             "sftp://), a folder, or CONNECTION:PATH.",
         ),
     ],
-    file_format: Annotated[str, typer.Option("--format", help="Format of the files: parquet or json.")] = "parquet",
+    file_format: Annotated[
+        str, typer.Option("--format", help="Format of the files: parquet or json (or ndjson, the same).")
+    ] = "parquet",
     compression: Annotated[str, typer.Option("--compression", help="Compression of Parquet: gzip or none.")] = "gzip",
     folder: Annotated[
         str | None,
@@ -78,7 +81,7 @@ def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
         destination=destination,
         files=Files(files, parse(files)),
         target={
-            "datasetFileType": file_format.upper(),
+            "datasetFileType": _FORMATS.get(file_format.lower(), file_format.upper()),
             "compression": compression.upper(),
             "includeFileManifest": manifest,
         },
