@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from offtake.api.errors import GATEWAY
+from offtake.cli.json_output import JSON_OUTPUT, OfApi, Own
 from offtake.contract import problems
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
@@ -50,6 +51,15 @@ Environment variables `OFFTAKE_…`, or the same names without the prefix in low
 generated from `offtake.settings`.
 
 {settings}
+"""
+CLI_JSON = """# What commands print with `--json`
+
+Documents of the API are described, with their types, in the server's `/openapi.json`; those of other commands look like
+the example. A member that has no value is null or missing, and later versions may add members. Lists are arrays of all
+pages. `flow run` and `flow backfill` with `--wait` print what `run watch` prints. This page is generated from
+`offtake.cli.json_output`.
+
+{commands}
 """
 DESTINATION = """# {name}
 
@@ -112,8 +122,27 @@ def pages() -> dict[str, str]:
             runs=_table(("Code", "Meaning", "Retried", "What to do"), runs),
         ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
+        "cli-json.md": CLI_JSON.format(
+            commands=_table(
+                ("Command", "Prints"), [(f"`{words}`", _printed(one)) for words, one in JSON_OUTPUT.items()]
+            )
+        ),
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
     }
+
+
+def _printed(output: OfApi | Own) -> str:
+    if isinstance(output, Own):
+        many = "each line: " if output.each_line else ""
+        return f"{many}`{json.dumps(output.example, ensure_ascii=False)}`"
+    forms = {
+        "document": "the answer of",
+        "item": "the entity of",
+        "items": "an array of the entities of",
+        "value": "a value, with its `id`, of",
+        "values": "an array of the values, each with its `id`, of",
+    }
+    return f"{forms[output.form]} `{output.operation}`"
 
 
 def _slug(destination: Destination) -> str:

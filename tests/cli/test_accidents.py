@@ -34,7 +34,7 @@ NEEDED = {
 WORDS = [
     word if isinstance(entry, Command) else f"{word} {second}"
     for word, entry in COMMANDS.items()
-    if word not in MAKE_ONE | OF_CLIENTS | {"worker", "catalog"}
+    if word not in MAKE_ONE | OF_CLIENTS | {"worker", "catalog", "copy"}
     for second in ([""] if isinstance(entry, Command) else entry.commands)
 ]
 
@@ -49,6 +49,16 @@ def test_no_command_makes_a_deployment(words: str, tmp_path: Path, capsys: pytes
     printed = capsys.readouterr()
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1), printed
     assert f"{data_dir} has no deployment of Offtake. Create one: offtake init" in printed.err
+    assert not data_dir.exists()
+
+
+def test_a_copy_needs_a_deployment_for_its_datasets_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data_dir = tmp_path / "mistyped"
+    assert main(["copy", "dataset:events", str(tmp_path), "--data-dir", str(data_dir)]) == 2
+    assert f"{data_dir} has no deployment of Offtake" in capsys.readouterr().err
     assert not data_dir.exists()
 
 

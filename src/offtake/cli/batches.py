@@ -49,8 +49,11 @@ def list_(
     output.table(columns, [_row(one) for one in found], empty)
 
 
-def show_(batch: Batch, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
+def show_(
+    batch: Batch, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Show a batch as JSON, in the format of the Catalog API."""
+    del json
     with connected(server, data_dir, sandbox) as to:
         output.as_json(names.find_batch(to, batch))
 

@@ -109,11 +109,14 @@ def _remarks(more: Json) -> list[str]:
     return lines + [f"warning: {one['message']}" for one in more["warnings"]]
 
 
-def manifest(run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
+def manifest(
+    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Print the manifest of a run, also if no manifest file was delivered.
 
     It is JSON, identical to the manifest file: every file of the run with its rows, bytes and SHA-256.
     """
+    del json
     with connected(server, data_dir, sandbox) as to:
         run_id = names.find_run(to, run)["id"]
         document = to.get_content(f"{RUN.path}/{run_id}/manifest", "a manifest of every run")
