@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # With compiled modules, a process of a test starts in two thirds of the time.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-rest interop interop-all lint bench soak fuzz audit docs lock release-check screenshots clean
+.PHONY: demo test test-all test-rest interop interop-all lint bench soak fuzz audit docs lock wheel-check release-check screenshots clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -72,6 +72,9 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
 	done
+
+wheel-check: $(VENV)/.dev ## install the wheel into a clean environment, and deliver a file with it
+	PYTHON="$(PYTHON)" sh tests/wheel-check.sh
 
 release-check: $(VENV)/.dev ## build this version, and try its wheel in a clean environment
 	PYTHON="$(PYTHON)" sh tests/release-check.sh

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from offtake.api.errors import GATEWAY
+from offtake.cli.json_output import JSON_OUTPUT, OfApi, Own
 from offtake.contract import problems
 from offtake.destinations import schema
 from offtake.destinations.base import Destination
@@ -64,6 +65,15 @@ WORDS = {
     "SFTP": "sftp",
 }
 """The destinations' names in commands."""
+CLI_JSON = """# What commands print with `--json`
+
+Documents of the API are described, with their types, in the server's `/openapi.json`; those of other commands look like
+the example. A member that has no value is null or missing, and later versions may add members. Lists are arrays of all
+pages. `flow run` and `flow backfill` with `--wait` print what `run watch` prints. This page is generated from
+`offtake.cli.json_output`.
+
+{commands}
+"""
 DESTINATION = """# {name}
 
 {about}
@@ -125,6 +135,11 @@ def pages() -> dict[str, str]:
             runs=_table(("Code", "Meaning", "Retried", "What to do"), runs),
         ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
+        "cli-json.md": CLI_JSON.format(
+            commands=_table(
+                ("Command", "Prints"), [(f"`{words}`", _printed(one)) for words, one in JSON_OUTPUT.items()]
+            )
+        ),
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
         DECLARATIONS: json.dumps([_declaration(one) for one in DESTINATIONS], indent=1, ensure_ascii=False) + "\n",
     }
@@ -170,6 +185,20 @@ def _fields(declared: dict[str, Any], pinned: Collection[str] = ()) -> list[dict
         for key, value in declared["properties"].items()
     ]
     return [{name: value for name, value in field.items() if value} for field in fields]
+
+
+def _printed(output: OfApi | Own) -> str:
+    if isinstance(output, Own):
+        many = "each line: " if output.each_line else ""
+        return f"{many}`{json.dumps(output.example, ensure_ascii=False)}`"
+    forms = {
+        "document": "the answer of",
+        "item": "the entity of",
+        "items": "an array of the entities of",
+        "value": "a value, with its `id`, of",
+        "values": "an array of the values, each with its `id`, of",
+    }
+    return f"{forms[output.form]} `{output.operation}`"
 
 
 def _slug(destination: Destination) -> str:

@@ -322,3 +322,20 @@ def test_files_that_were_imported_before_are_refused_when_a_batch_asks_for_it(de
         found.append(deployed.http.get(f"{CATALOG}/batches/{batch}").json()[batch])
     assert [one["status"] for one in found] == ["success", "failed", "success"]
     assert "were imported" in found[1]["errors"][0]["description"] or "same" in found[1]["errors"][0]["description"]
+
+
+def test_an_overview_has_what_the_home_page_shows(deployed: Deployment, flow: str) -> None:
+    found = deployed.get("/overview")
+    assert found["untilUTC"] - found["sinceUTC"] == 86_400_000
+    expected = {"deliveredRunCount": 2, "emptyRunCount": 0, "failedRunCount": 0, "recordCount": 27}
+    assert expected.items() <= found["ended"].items()
+    assert (found["live"]["runs"], found["attention"], found["endingCount"]) == ([], [], 0)
+    assert [one["flowId"] for one in found["coming"]] == [flow]
+    made = deployed.post(f"/flows/{flow}/run", {"fullExport": True})["id"]
+    (live,) = deployed.get("/overview?limit=1")["live"]["runs"]
+    assert (live["id"], live["flowName"], live["state"]) == (made, "flow", "queued")
+    assert deployed.get(f"/overview?since={found['untilUTC'] + 1}")["ended"]["deliveredRunCount"] == 0
+    for query in ("since=x", "since=-1", "since=99999999999999999999", "limit=0", "limit=101", "limit=²"):
+        assert refused(deployed, "GET", f"{FLOW_SERVICE}/overview?{query}")[0] == 400
+    with deployed.acting(deployed.new_client("view-datasets")):
+        assert refused(deployed, "GET", f"{FLOW_SERVICE}/overview")[0] == 403

@@ -47,7 +47,7 @@ NEEDED = {
 WORDS = [
     words
     for words, entry in entries()
-    if isinstance(entry, Command) and words.split()[0] not in MAKE_ONE | OF_CLIENTS | {"worker", "catalog"}
+    if isinstance(entry, Command) and words.split()[0] not in MAKE_ONE | OF_CLIENTS | {"worker", "catalog", "copy"}
 ]
 
 
@@ -63,6 +63,16 @@ def test_no_command_makes_a_deployment(words: str, tmp_path: Path, capsys: pytes
     printed = capsys.readouterr()
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1), printed
     assert f"{data_dir} has no deployment of Offtake. Create one: offtake init" in printed.err
+    assert not data_dir.exists()
+
+
+def test_a_copy_needs_a_deployment_for_its_datasets_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data_dir = tmp_path / "mistyped"
+    assert main(["copy", "dataset:events", str(tmp_path), "--data-dir", str(data_dir)]) == 2
+    assert f"{data_dir} has no deployment of Offtake" in capsys.readouterr().err
     assert not data_dir.exists()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +391,22 @@ def test_disabled_flows_stay_as_they_were(deployed: Deployment, tmp_path: Path) 
     with backend.database.reading() as session:
         assert session.get_one(Flow, flow).state == "disabled"
     backend.close()
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_credentials_of_the_first_client_come_back_if_they_are_still_valid(
+    tmp_path: Path, clock: FakeClock, engine: LocalEngine, rotated: bool
+) -> None:
+    data_dir = tmp_path / "data"
+    with deployment(data_dir, clock, engine) as deployed:
+        admin = {"origin": "http://127.0.0.1:8080"} | asdict(deployed.admin)
+    (data_dir / "admin.json").write_text(json.dumps(admin | ({"client_secret": "another"} if rotated else {})))
+    assert offtake(data_dir, "backup", tmp_path / "one.tar").returncode == 0
+    target = tmp_path / "restored"
+    done = offtake(target, "restore", tmp_path / "one.tar")
+    assert done.returncode == 0, done.stderr
+    file = target / "admin.json"
+    assert file.exists() is not rotated
+    if not rotated:
+        assert json.loads(file.read_text()) == admin
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600

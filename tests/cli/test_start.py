@@ -115,7 +115,9 @@ def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, mo
     documents = tmp_path / "documents.yaml"
     documents.write_text("{kind: flow, name: f, dataset: d, to: c, format: json, once: true}")
     commands = [
-        "flow list", "flow show x", "flow run x", "flow verify x", "flow backfill x --run y", "run list", "run watch x",
+        "status --since 1d", "run list --since 1d --status failed", "batch list --since 1d",
+        "flow list", "flow show x", "flow run x", "flow verify x", "flow backfill x --since 1d", "run list",
+        "run watch x",
         "run verify x", "dataset list", f"dataset import x {file}", "dataset create x --column id:long", "batch list",
         "batch revert x", "connection list", "connection test x", "connection create landing-zone x",
         "connection show x", "connection edit x --name y", "connection delete x --yes",

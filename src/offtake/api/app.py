@@ -37,6 +37,7 @@ _FLOW_MODULES: Final = (
     "run_extensions",
     "run_verification",
     "managed",
+    "overview",
 )
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
@@ -60,6 +61,7 @@ _RESOURCES: Final = {
     "targetConnections": ("targets",),
     "flows": ("flows",),
     "runs": ("runs",),
+    "overview": ("overview",),
     "flows status": ("flow_extensions",),
     "flows run": ("flow_extensions",),
     "flows preview": ("flow_extensions",),

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -19,6 +19,7 @@ from typing import IO, Final
 from offtake import __version__
 from offtake.access import access
 from offtake.backup.archive import ArchiveWriter
+from offtake.deployment import admin_file
 from offtake.deployment.backend import Backend, key_file
 from offtake.deployment.storage_settings import uploads_folder
 from offtake.documents import Json
@@ -39,6 +40,7 @@ ABOUT: Final = "backup.json"
 STORE: Final = "store.db"
 CATALOG: Final = "catalog.db"
 KEYS: Final = "vault.key"
+ADMIN: Final = "admin.json"
 UPLOADS: Final = "uploads/"
 ROWS: Final = "warehouse/"
 _ARCHIVE: Final = "archive"
@@ -94,6 +96,7 @@ def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) ->
     failpoint("backup_store_copied")
     _add(writer, STORE, store)
     _add_keys(backend, store, writer)
+    _add_admin(backend, writer)
     _add_sent(backend, store, writer)
     catalog = work / CATALOG
     with closing(Database(backend.settings.lake_catalog_url)) as database:
@@ -135,6 +138,11 @@ def _add_keys(backend: Backend, store: Path, writer: ArchiveWriter) -> None:
     if not copies.keys_needed(store) <= {key_id(key) for key in known}:
         raise OfftakeError("The vault's keys were rotated during the backup. Run the backup again.")
     _add(writer, KEYS, file.path)
+
+
+def _add_admin(backend: Backend, writer: ArchiveWriter) -> None:
+    with suppress(FileNotFoundError):
+        _add(writer, ADMIN, admin_file.admin_file(backend.settings))
 
 
 def _add_sent(backend: Backend, store: Path, writer: ArchiveWriter) -> None:

@@ -5,6 +5,7 @@ write until after the last: while it exists, nothing starts there, and a restore
 """
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ from typing import IO, Final
 from pydantic import TypeAdapter
 from sqlalchemy import func, literal, select, update
 
-from offtake.access import access, web_sessions
+from offtake.access import access, clients, web_sessions
 from offtake.backup import archive
 from offtake.backup.archive import ArchiveError
 from offtake.backup.backup import (
     ABOUT,
+    ADMIN,
     CATALOG,
     FORMAT,
     KEYS,
@@ -33,6 +35,7 @@ from offtake.backup.backup import (
 )
 from offtake.clock import Clock
 from offtake.contract import entities
+from offtake.deployment import admin_file
 from offtake.deployment.backend import UNFINISHED, Backend, key_file, open_restored, sole_server
 from offtake.deployment.network_settings import network_of
 from offtake.deployment.storage_settings import uploads_folder, warehouse_access
@@ -51,7 +54,7 @@ from offtake.store import backup as copies
 from offtake.store import batches
 from offtake.store.conditions import LIVE_RUN, LOADING_BATCH
 from offtake.store.database import Database
-from offtake.store.tables import Batch, Dataset, Flow, Run, RunPart, Sandbox
+from offtake.store.tables import Batch, Client, Dataset, Flow, Run, RunPart, Sandbox
 from offtake.store.vault import key_id
 from offtake.store.vault_keys import configured_keys, parse_keys
 
@@ -103,6 +106,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         with closing(open_restored(settings, clock)) as backend:
             _move_delivered(backend, about)
             restored = _finish(backend, about, disable_flows=disable_flows)
+            _restore_admin(backend, work)
         failpoint("restore_settled")
         marker.unlink()
         sync_folder(settings.data_dir)
@@ -121,7 +125,7 @@ def _staging_folder(data_dir: Path) -> Iterator[Path]:
 def _read(file: Path, work: Path) -> BackupHeader:
     if not file.is_file():
         raise OfftakeError(f"The backup {file} does not exist.")
-    archive.verify(file, {name: work / name for name in (ABOUT, STORE, CATALOG, KEYS)})
+    archive.verify(file, {name: work / name for name in (ABOUT, STORE, CATALOG, KEYS, ADMIN)})
     try:
         about = TypeAdapter(BackupHeader).validate_json((work / ABOUT).read_bytes(), strict=True)
     except (OSError, ValueError):
@@ -299,6 +303,20 @@ def _restore_keys(settings: Settings, about: BackupHeader, work: Path) -> None:
     if about.keys and settings.vault_key is None:
         key_file(settings).replace(_copied_keys(work))
         sync_folder(settings.data_dir)
+
+
+def _restore_admin(backend: Backend, work: Path) -> None:
+    """Write `admin.json` as in the backup, if its client and its secret are those of the restored store."""
+    try:
+        content = json.loads((work / ADMIN).read_bytes())
+        client_id, secret = str(content["client_id"]), str(content["client_secret"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    with backend.database.reading() as session:
+        client = session.get(Client, client_id)
+        is_valid = client is not None and client.revoked_at is None
+        if is_valid and clients.secret_matches(clients.stored_hash(client), secret):
+            admin_file.write(backend.settings, content)
 
 
 def _restore_catalog(settings: Settings, work: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from offtake.cli import output
+from offtake.cli import instants, output
 from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected, local_backend
 from offtake.cli.ingesting import revert_remotely
@@ -18,6 +18,12 @@ Batch = Annotated[str, typer.Argument(help="The batch's id, or its beginning.", 
 
 def list_(
     dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all datasets.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help=f"Only batches created since then: {instants.HELP}.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only batches with this status, such as success or failed.")
+    ] = None,
     most: Annotated[int, typer.Option("--most", min=1, max=1000, help="Maximum number of batches.")] = 20,
     server: ToServer = None,
     sandbox: InSandbox = None,
@@ -29,16 +35,25 @@ def list_(
         query = [("orderBy", "desc:created,desc:id")]
         if dataset is not None:
             query.append(("dataSet", names.find_dataset(to, dataset)["id"]))
+        if since is not None:
+            start = instants.start("--since", since, to.transport.now())
+            query.append(("createdAfter", str(max(0, start - 1))))
+        if status is not None:
+            query.append(("status", status))
         found = list(to.get_by_start(f"{CATALOG}/batches", None, query, most))
     if json:
         output.as_json(found)
         return
     columns = ("ID", "DATASET", "STATUS", "ROWS", "CREATED", "COMPLETED")
-    output.table(columns, [_row(one) for one in found], "No batches yet: offtake dataset import NAME FILE…")
+    empty = "No batch matches." if since or status else "No batches yet: offtake dataset import NAME FILE…"
+    output.table(columns, [_row(one) for one in found], empty)
 
 
-def show_(batch: Batch, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
+def show_(
+    batch: Batch, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Show a batch as JSON, in the format of the Catalog API."""
+    del json
     with connected(server, data_dir, sandbox) as to:
         output.as_json(names.find_batch(to, batch))
 

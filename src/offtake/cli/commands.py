@@ -57,6 +57,13 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "demo": Command(
         "demo:demo", "Demo: import a dataset, export it in full, then incrementally, and verify the delivered rows."
     ),
+    "copy": Command(
+        "copy:copy", "Deliver files, datasets or tables of catalogs once, without a server and without a flow."
+    ),
+    "status": Command(
+        "status:status",
+        "Show what was delivered, what runs, what waits, is late or failed and what helps, and what ends soon.",
+    ),
     "backup": Command("backup:backup", "Back up the deployment to an archive; the server may be running."),
     "restore": Command(
         "backup:restore", "Restore a backup into an empty data directory and database; no server may be running."
@@ -198,7 +205,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             ),
             "backfill": Command(
                 "backfill:command",
-                "Deliver a run, or a range of snapshots, again: into a new folder, without changing the flow's "
+                "Deliver a run, a range of snapshots or a period again: into a new folder, without moving the flow's "
                 "position.",
             ),
             "verify": Command(

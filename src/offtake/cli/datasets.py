@@ -261,11 +261,15 @@ def delete(
     server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
+    json: AsJson = False,
 ) -> None:
     """Delete a dataset with its rows; refused if flows export it."""
     with connected(server, data_dir, sandbox) as to:
         found = names.find_dataset(to, name)
         to.delete(f"{CATALOG}/dataSets/{quote(found['id'])}", (("force", "true"),) if force else ())
+    if json:
+        output.as_json({"id": found["id"], "name": found["name"], "deleted": True})
+        return
     output.line(f"dataset {found['name']} ({found['id']}) is deleted")
 
 

@@ -2,13 +2,14 @@
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import typer
 
 from offtake.cli import output
 from offtake.cli.connecting import local_backend
+from offtake.cli.worker_notice import WorkerNotice
 from offtake.client.names import RUN
 from offtake.client.server import Server
 from offtake.documents import Json
@@ -19,7 +20,10 @@ _LIVE: Final = ("waiting", "processing")
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a run; `rate` is delivered bytes per second since its start."""
+    """The progress of a run; `rate` is delivered bytes per second since its start.
+
+    `heartbeats`: of its lease, 0 for a run that no worker holds; None when the server does not report them.
+    """
 
     id: str
     status: str
@@ -31,6 +35,7 @@ class Progress:
     rate: float
     error: str | None
     waiting: dict[str, Any] | None = None
+    heartbeats: int | None = field(default=None, compare=False)
 
 
 def progress_of(server: Server, run_id: str) -> Progress:
@@ -49,6 +54,7 @@ def progress_of(server: Server, run_id: str) -> Progress:
         rate=found["bytesPerSecond"],
         error=_errors(found["errors"]),
         waiting=found.get("waiting"),
+        heartbeats=found.get("heartbeatCount"),
     )
 
 
@@ -77,14 +83,18 @@ def _errors(errors: Any) -> str | None:  # noqa: ANN401 - parsed JSON
 def wait_for_run(server: Server, run_id: str, *, json: bool, works: bool = True) -> None:
     """Print the run's progress until it ends; raises `typer.Exit` with code 1 unless it succeeds.
 
+    When no worker executes the run, standard error has a notice of that.
+
     `works`: execute runs here while no server is running.
     """
     last: Progress | None = None
+    notice = WorkerNotice(server, run_id, works)
     with _working(server, run_id) if works else nullcontext():
         while last is None or last.status in _LIVE:
             progress = progress_of(server, run_id)
             if progress != last:
                 _report(progress, json)
+            notice.look(progress.status, waits=progress.waiting is not None, heartbeats=progress.heartbeats)
             last = progress
             time.sleep(_POLL_SECONDS if progress.status in _LIVE else 0)
     if last.status != "success":
@@ -104,6 +114,7 @@ def _working(server: Server, run_id: str) -> AbstractContextManager[None]:
 def _report(progress: Progress, json: bool) -> None:
     if json:
         document = asdict(progress)
+        del document["heartbeats"]
         if progress.waiting is not None:
             document["waiting"] = _wait_document(progress.waiting)
         output.as_json(document)

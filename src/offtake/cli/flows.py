@@ -35,7 +35,7 @@ def list_(
 ) -> None:
     """List flows, the most recently changed first; in parentheses, the number of consecutive failed runs."""
     with connected(server, data_dir, sandbox) as to:
-        found = list(to.get_all(FLOW.path, most=1000) if ending_within is None else _ending(to, ending_within))
+        found = list(to.get_all(FLOW.path, most=1000) if ending_within is None else ends_within(to, ending_within))
     if json:
         output.as_json(found)
         return
@@ -45,7 +45,7 @@ def list_(
     )
 
 
-def _ending(server: Server, days: float) -> list[Json]:
+def ends_within(server: Server, days: float) -> list[Json]:
     """The flows that end within so many days, the earliest first. An end does not affect one-time flows."""
     now = server.transport.now()
     bounds = (f"scheduleParams.endTime>{int(now)}", f"scheduleParams.endTime<={round(now + days * 86_400)}")

@@ -1,10 +1,11 @@
 """The commands `offtake run …`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from offtake.cli import output
+from offtake.cli import instants, output
+from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected
 from offtake.cli.executing import progress_of, progress_sentence, wait_for_run, wait_sentence
 from offtake.cli.options import AsJson, DataDir, InSandbox, RunId, ToServer
@@ -16,8 +17,21 @@ from offtake.documents import Json
 __all__ = ["cancel", "list_", "manifest", "retry", "show_", "wait_sentence", "watch"]
 
 
+Status = Literal["waiting", "processing", "success", "failed", "live"]
+
+
 def list_(
-    flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow, by name or id.")] = None,
+    flow: Annotated[
+        str | None,
+        typer.Option("--flow", help="Only runs of this flow, by name or id.", autocompletion=names_of("flows")),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help=f"Only runs created since then: {instants.HELP}.")
+    ] = None,
+    status: Annotated[
+        Status | None, typer.Option("--status", help="Only runs with this status; live: waiting or processing.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, max=100_000, help="Maximum number of runs.")] = 1000,
     server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
@@ -25,13 +39,20 @@ def list_(
 ) -> None:
     """List runs, the latest first."""
     with connected(server, data_dir, sandbox) as to:
-        query = (("property", f"flowId=={names.find(to, FLOW, flow)['id']}"),) if flow else ()
-        found = list(to.get_all(RUN.path, query, most=1000))
+        filters = []
+        if since is not None:
+            filters.append(f"createdAt>={instants.start('--since', since, to.transport.now())}")
+        if status is not None:
+            filters.append("state==inProgress" if status == "live" else f"metrics.statusSummary.status=={status}")
+        if flow is not None:
+            filters.append(f"flowId=={names.find(to, FLOW, flow)['id']}")
+        found = list(to.get_all(RUN.path, [("property", one) for one in filters], most=most))
     if json:
         output.as_json(found)
         return
     columns = ("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT ATTEMPT")
-    output.table(columns, [_row(one) for one in found], "No runs yet.")
+    empty = "No run matches." if filters else "No runs yet."
+    output.table(columns, [_row(one) for one in found], empty)
 
 
 def _row(run: Json) -> tuple[object, ...]:
@@ -88,11 +109,14 @@ def _remarks(more: Json) -> list[str]:
     return lines + [f"warning: {one['message']}" for one in more["warnings"]]
 
 
-def manifest(run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None) -> None:
+def manifest(
+    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+) -> None:
     """Print the manifest of a run, also if no manifest file was delivered.
 
     It is JSON, identical to the manifest file: every file of the run with its rows, bytes and SHA-256.
     """
+    del json
     with connected(server, data_dir, sandbox) as to:
         run_id = names.find_run(to, run)["id"]
         document = to.get_content(f"{RUN.path}/{run_id}/manifest", "a manifest of every run")

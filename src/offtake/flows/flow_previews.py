@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from offtake.access import access
 from offtake.catalog import dataset_documents
+from offtake.contract import folder_templates
 from offtake.contract.bodies import Body
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.contract.folder_templates import TemplateValues
 from offtake.contract.problems import Problem
 from offtake.documents import Json
-from offtake.flows import flow_views, flows, folder_templates, source_connections, specs, target_connections
+from offtake.flows import flow_views, flows, source_connections, specs, target_connections
 from offtake.flows.flow_views import ExportedDataset, FlowView
-from offtake.flows.folder_templates import TemplateValues
 from offtake.flows.places import place_of
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot
 from offtake.formats import pgp

@@ -67,6 +67,7 @@ def run_progress(session: Session, caller: Caller, run_id: str) -> Json:
         "plannedRecordCount": sum(part.input_rows for part in parts),
         "bytes": delivered,
         "bytesPerSecond": delivered / max(_seconds(row, done), 0.001),
+        "heartbeatCount": row.heartbeat_counter,
         "errors": row.errors,
         **({"waiting": wait.to_json()} if wait is not None else {}),
     }

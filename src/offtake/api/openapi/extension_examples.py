@@ -101,8 +101,61 @@ RUN_PROGRESS: Final[Json] = {
     "plannedRecordCount": 7823447,
     "bytes": 103480901,
     "bytesPerSecond": 25870225.0,
+    "heartbeatCount": 3,
     "errors": [],
     "waiting": _WAITING,
+}
+OVERVIEW: Final[Json] = {
+    "sinceUTC": 1772258511977,
+    "untilUTC": 1772344911977,
+    "ended": {
+        "deliveredRunCount": 8,
+        "emptyRunCount": 1,
+        "failedRunCount": 1,
+        "recordCount": 7823447,
+        "bytes": 310442711,
+    },
+    "live": {
+        "runningCount": 1,
+        "waitingCount": 1,
+        "runs": [
+            {
+                "id": _RUN_ID,
+                "flowId": FLOW_ID,
+                "flowName": "Loyalty members to the partner",
+                "state": "processing",
+                "createdAt": 1772344801205,
+                "startedAtUTC": 1772344801977,
+                "recordCount": 2097152,
+                "plannedRecordCount": 7823447,
+                "bytes": 103480901,
+            }
+        ],
+    },
+    "attention": [
+        {
+            "kind": "failed",
+            "flowId": FLOW_ID,
+            "flowName": "Loyalty members to the partner",
+            "runId": _RUN_ID,
+            "sinceUTC": 1772344911977,
+            "reason": {"code": "EXPORT-2001-403", "message": "Access to the bucket partner is denied."},
+            "nextTryAtUTC": 1772355600000,
+            "connectionId": "8c6f7e9a-2b1d-4f3e-9a5c-7d8e9f0a1b2c",
+            "connectionName": "Partner's bucket",
+        }
+    ],
+    "hasMoreAttention": False,
+    "ending": [
+        {
+            "flowId": FLOW_ID,
+            "flowName": "Loyalty members to the partner",
+            "endsAtUTC": 1774936911000,
+            "endTimeDefaulted": True,
+        }
+    ],
+    "endingCount": 1,
+    "coming": [{"flowId": FLOW_ID, "flowName": "Loyalty members to the partner", "atUTC": 1772355600000}],
 }
 RUN_FILES: Final[Json] = {
     "run": RUN,

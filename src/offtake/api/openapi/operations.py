@@ -64,7 +64,10 @@ def document_operation(
 def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
     """Derive a JSON schema from an example: the types of its values; other keys are allowed."""
     if isinstance(example, dict):
-        return {"type": "object", "properties": {key: schema_of(value) for key, value in example.items()}}
+        # The value of a JSON Patch operation can be anything.
+        free = ("value",) if "op" in example else ()
+        properties = {key: {} if key in free else schema_of(value) for key, value in example.items()}
+        return {"type": "object", "properties": properties}
     if isinstance(example, list):
         return {"type": "array"} | ({"items": schema_of(example[0])} if example else {})
     name = _TYPES.get(type(example))

@@ -30,6 +30,21 @@ class FolderZones:
 
 
 @dataclass(frozen=True)
+class OneFolder(FolderZones):
+    """The same folder for every sandbox: of a deployment that delivers once, and is removed afterwards."""
+
+    def of_organisation(self, organisation: str, *, is_first: bool) -> "OneFolder":
+        """The folder."""
+        del organisation, is_first
+        return self
+
+    def zone(self, organisation: str, sandbox: str, kind: ZoneType) -> "FolderZone":
+        """The folder."""
+        del organisation, sandbox, kind
+        return FolderZone(self.root)
+
+
+@dataclass(frozen=True)
 class FolderZone:
     """One folder."""
 
