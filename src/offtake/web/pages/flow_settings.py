@@ -108,8 +108,9 @@ def _store(person: Person, form: SettingsForm, sent: FormData) -> None:
     operations, of_target = form.flow_operations(), form.target_operations()
     with backend.database.writing() as session:
         if form.changes_datasets():
+            before = form.view.source
             source = flow_creation.create_source(
-                session, caller, form.name, form.dataset_ids, person.now_ms, form.view.source.refs
+                session, caller, form.name, form.dataset_ids, person.now_ms, before.refs, before.columns
             )
             session.flush()
             operations.append(Operation("replace", "/sourceConnectionIds", [source.id]))
