@@ -18,6 +18,7 @@ from offtake.lake.column_paths import LONGEST_PATH, PathField, children, nearest
 
 MOST_COLUMNS: Final = 1000
 _MOST_SUGGESTIONS: Final = 10
+_SHOWN: Final = 20
 
 
 class UnfitChoiceError(OfftakeError):
@@ -129,11 +130,15 @@ def select(table: Table, schema: Schema, choice: ColumnChoice) -> Selection:
 def _unknown(text: str, fields: Sequence[PathField], *, suggest: bool) -> str:
     shown = text[:LONGEST_PATH]
     if parse_path(text) is None:
-        why = f"{shown or 'an empty text'} is not a path of a column: separate names by dots, quote names by backticks"
-    else:
-        why = f"the table has no column {shown}"
-    close = nearest(text, fields) if suggest else []
-    return f"{why}; do you mean {' or '.join(close)}?" if close else why
+        return f"{shown or 'an empty text'} is not a path: separate names by dots, quote names with dots by backticks"
+    why = f"the table has no column {shown}"
+    if not suggest:
+        return why
+    close = nearest(text, fields)
+    if close:
+        return f"{why}; do you mean {' or '.join(close)}?"
+    top = [one.path for one in fields if len(one.names) == 1]
+    return f"{why}; it has {', '.join(top[:_SHOWN])}" + (f" and {len(top) - _SHOWN} more" if len(top) > _SHOWN else "")
 
 
 def _overlaps(found: Mapping[int, PathField]) -> dict[int, str]:
