@@ -20,6 +20,7 @@ from offtake.lake.catalog import Lake
 from offtake.lake.column_choice import ColumnChoice, UnknownColumnsError
 from offtake.lake.column_paths import format_path, parse_path, walk
 from offtake.lake.locations import local_path
+from offtake.lake.parquet_files import OpenParquet
 from offtake.lake.parts import TableSchema
 from tests.lake.lakes import TABLE, Row, add, full, increment, lake_in, numbered, read
 from tests.lake.other_writers import append_rows, compact, data_files, delete_keys, delete_positions
@@ -304,13 +305,13 @@ def test_increments_after_a_compaction_deliver_chosen_columns(lake: Lake) -> Non
 def test_only_the_chosen_columns_are_read_from_a_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     add(lake, ROWS, SCHEMA)
     read_paths: list[list[str]] = []
-    iter_batches = reading.OpenParquet.iter_batches
+    iter_batches = OpenParquet.iter_batches
 
     def noted(self: Any, size: int, *, columns: list[str], **more: Any) -> Any:
         read_paths.append(columns)
         return iter_batches(self, size, columns=columns, **more)
 
-    monkeypatch.setattr(reading.OpenParquet, "iter_batches", noted)
+    monkeypatch.setattr(OpenParquet, "iter_batches", noted)
     full(lake, choice=choose(lake, "n", "address.city", "items.element.sku", "tags.value.price"))
     assert read_paths == [
         ["n", "address.city", "items.list.element.sku", "tags.key_value.key", "tags.key_value.value.price"]
@@ -331,9 +332,6 @@ def test_a_file_that_has_only_the_chosen_columns_is_not_copied_with_its_metadata
     for part in slicing.slices(table.full(table.current_snapshot).files, 1, 1, table.access):
         with reading.unchanged_row_groups(part, schema, table.access) as stored:
             assert stored is None
-
-
-Tree = dict[str, Any]
 
 
 def _projected(value: Any, kind: pa.DataType, paths: Iterable[Sequence[str]]) -> Any:
@@ -358,7 +356,13 @@ def _projected(value: Any, kind: pa.DataType, paths: Iterable[Sequence[str]]) ->
 
 _NAMES = st.sampled_from(["a", "b", "c", "element", "key", "value", "x.y", "q`r", "A", "é ü", "list"])
 _PLAIN = st.sampled_from(["a", "b", "c", "d", "element", "key", "value", "list"])
-_LEAVES = st.sampled_from([pa.int64(), pa.string(), pa.bool_(), pa.date32()])
+_OF_LEAVES: dict[pa.DataType, st.SearchStrategy[Any]] = {
+    pa.int64(): st.integers(-9, 9),
+    pa.string(): st.sampled_from(["", "text", "ü"]),
+    pa.bool_(): st.booleans(),
+    pa.date32(): st.dates(),
+}
+_LEAVES = st.sampled_from(list(_OF_LEAVES))
 
 
 def _kinds(names: st.SearchStrategy[str]) -> st.SearchStrategy[pa.DataType]:
@@ -382,13 +386,7 @@ def _values(kind: pa.DataType) -> st.SearchStrategy[Any]:
         return st.none() | pairs.map(lambda one: list(one.items()))
     if pa.types.is_list(kind):
         return st.none() | st.lists(_values(kind.value_type), max_size=3)
-    if pa.types.is_string(kind):
-        return st.none() | st.sampled_from(["", "text", "ü"])
-    if pa.types.is_boolean(kind):
-        return st.none() | st.booleans()
-    if pa.types.is_date32(kind):
-        return st.none() | st.dates()
-    return st.none() | st.integers(-9, 9)
+    return st.none() | _OF_LEAVES[kind]
 
 
 @given(data=st.data(), file_format=st.sampled_from(FORMATS))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from offtake.catalog import datasets
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Sent
-from offtake.contract.caller import Caller
+from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.json_patch_rules import Patch
 from offtake.contract.problems import Problem
 from offtake.documents import ColumnChoiceDocument
@@ -74,6 +74,17 @@ def resolve(
     if wrong:
         raise problems.of_fields(InvalidInputError(wrong))
     return found
+
+
+def delivered_by(
+    session: Session, caller: Caller, source_id: str, dataset_id: str
+) -> tuple[str | None, ColumnChoice | None]:
+    """The branch or tag, and the columns, that a source connection delivers of a dataset; raises `Problem`."""
+    caller.require(VIEW_DESTINATIONS)
+    source = entities.find(session, caller, SourceConnection, "sourceConnections", source_id)
+    if dataset_id not in source.dataset_ids:
+        raise problems.of_field("/sourceConnectionId", f"is of a source connection without dataset {dataset_id}")
+    return (source.refs or {}).get(dataset_id), choice_of(source, dataset_id)
 
 
 def check_new_flow(session: Session, lake: Lake, caller: Caller, body: Sent) -> None:
