@@ -242,7 +242,8 @@ def test_columns_of_other_datasets_and_of_datasets_without_rows_are_refused(part
 
 
 def test_a_renamed_column_is_delivered_under_its_new_name(partner: Partner) -> None:
-    partner.flow(partner.source(["id", "address.city"])["id"])
+    source = partner.source(["id", "address.city"])["id"]
+    partner.flow(source)
     partner.run()
     with partner.table.update_schema() as change:
         change.rename_column("address.city", "town")
@@ -255,6 +256,8 @@ def test_a_renamed_column_is_delivered_under_its_new_name(partner: Partner) -> N
     assert partner.delivered()[1] == [{"id": 2, "address": {"town": "town 2"}}]
     newest = json.loads(partner.deployed.manifest_files()[-1].read_text())
     assert newest["datasets"][0]["columns"] == ["id", "address.town"]
+    shown = partner.deployed.get(f"/sourceConnections/{source}")["items"][0]["params"]["columns"]
+    assert shown == {partner.dataset: ["id", "address.town"]}, "so a client that sends them again chooses the same"
 
 
 def _arrow(partner: Partner) -> pa.Schema:

@@ -21,7 +21,7 @@ from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
 from offtake.flows.flows import NewFlow
 from offtake.lake import column_choice, file_metadata, scan
 from offtake.lake.catalog import Lake
-from offtake.lake.column_choice import ColumnChoice, UnfitChoiceError, UnknownColumnsError
+from offtake.lake.column_choice import MOST_COLUMNS, ColumnChoice, UnfitChoiceError, UnknownColumnsError
 from offtake.lake.scan import TableScan
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import UnknownRefError, ref_snapshot
@@ -64,6 +64,8 @@ def resolve(
             wrong.append(
                 FieldProblem(field, f"dataset {dataset_id[:100]} is not in params.datasets, which has {among}")
             )
+        elif len(paths) > MOST_COLUMNS:
+            wrong.append(FieldProblem(field, f"has {len(paths):,} columns; at most {MOST_COLUMNS:,} can be chosen"))
         elif dataset_id in known:
             try:
                 found[dataset_id] = _choose(lake, known[dataset_id], refs[dataset_id], paths).to_json()

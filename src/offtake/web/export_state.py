@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from offtake.documents import ColumnChoiceDocument
 from offtake.errors import InvalidInputError
 from offtake.flows import folder_templates
 from offtake.flows.folder_templates import TemplateValues
@@ -23,13 +24,17 @@ _EXAMPLE: Final = [("DATASET_ID", "Dataset")]
 
 @dataclass
 class State:
-    """The form with what it refers to. `chosen`: id and name of the datasets; `problems`: of each step, by field."""
+    """The form with what it refers to. `chosen`: id and name of the datasets; `problems`: of each step, by field.
+
+    `columns`: the chosen columns by dataset id, looked up in the tables.
+    """
 
     form: ExportForm
     account: Connection | None = None
     chosen: Sequence[tuple[str, str]] = ()
     organisation: str = ""
     problems: dict[int, dict[str, str]] = field(default_factory=dict)
+    columns: dict[str, ColumnChoiceDocument] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

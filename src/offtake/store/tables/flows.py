@@ -33,7 +33,8 @@ class Connection(Entity, Base):
 class SourceConnection(Entity, Base):
     """The datasets that a flow exports. `refs`: by dataset id, the branch or tag of those not exported from main.
 
-    `columns`: by dataset id, the columns of those not exported with all, as `documents.ColumnChoiceDocument`.
+    `columns`: by dataset id, the columns of those not exported with all, as `documents.ColumnChoiceDocument`. Plans of
+    runs update the paths of renamed ones, which does not change the version.
     """
 
     __tablename__ = "source_connections"
