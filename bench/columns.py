@@ -17,7 +17,7 @@ from pyiceberg.schema import Schema
 
 import offtake.__main__  # noqa: F401 - as in our processes: hides numpy and pandas from Arrow
 from offtake.formats.registry import format_for
-from offtake.lake import column_choice, ingest, reading, scan, slicing
+from offtake.lake import column_lookup, ingest, reading, scan, slicing
 from offtake.lake.catalog import Lake
 from offtake.lake.scan import TableScan
 from offtake.lake.table_names import TableName
@@ -58,7 +58,7 @@ def _export(table: TableScan, names: Sequence[str], kind: str, compression: str)
     snapshot = table.current_snapshot
     assert snapshot is not None
     present: Schema = table.table.schema()
-    choice = column_choice.choose(table.table, present, names)
+    choice = column_lookup.choose(table.table, present, names)
     schema = table.schema(snapshot, table.select(snapshot, choice))
     (part,) = slicing.slices(table.full(snapshot).files, 2**62, 2**62, table.access)
     form = format_for(kind, compression)

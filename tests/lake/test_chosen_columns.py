@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,13 +16,14 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import IntegerType, ListType, LongType, MapType, NestedField, StringType, StructType
 
 from offtake.errors import DeliveryError
-from offtake.lake import column_choice, ingest, reading, scan, slicing
+from offtake.lake import column_lookup, ingest, reading, scan, slicing
 from offtake.lake.catalog import Lake
-from offtake.lake.column_choice import ColumnChoice, UnknownColumnsError
+from offtake.lake.column_choice import ColumnChoice
+from offtake.lake.column_lookup import UnknownColumnsError
 from offtake.lake.column_paths import format_path, parse_path, walk
 from offtake.lake.locations import local_path
 from offtake.lake.parquet_files import OpenParquet
-from offtake.lake.parts import TableSchema
+from offtake.lake.parts import FileSlice, TableSchema
 from tests.lake.lakes import TABLE, Row, add, full, increment, lake_in, numbered, read
 from tests.lake.other_writers import append_rows, compact, data_files, delete_keys, delete_positions
 
@@ -53,7 +55,7 @@ FORMATS = [FileFormat.PARQUET, FileFormat.ORC, FileFormat.AVRO]
 
 def choose(lake: Lake, *paths: str) -> ColumnChoice:
     table = lake.load(TABLE)
-    return column_choice.choose(table, table.schema(), paths)
+    return column_lookup.choose(table, table.schema(), paths)
 
 
 def refused(lake: Lake, *paths: str) -> dict[int, str]:
@@ -287,6 +289,18 @@ def test_other_formats_deliver_the_chosen_columns_only(lake: Lake, file_format: 
             "tags": {"k": {"sku": "y"}},
         },
         {"address": None, "items": [], "tags": None},
+    ]
+
+
+def test_files_without_field_ids_are_read_by_the_names_of_all_columns(orders: Lake, tmp_path: Path) -> None:
+    schema = opened_schema(orders, choose(orders, "address.city", "items.element.price"))
+    path = tmp_path / "no-ids.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS, SCHEMA), path)
+    piece = FileSlice(f"file://{path}", 0, None, len(ROWS), path.stat().st_size)
+    (batch,) = reading.read([piece], schema)
+    assert batch.to_pylist() == [
+        {"address": {"city": "Bern"}, "items": [{"price": 2}, None, {"price": 3}]},
+        {"address": None, "items": []},
     ]
 
 

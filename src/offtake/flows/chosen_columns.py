@@ -1,10 +1,7 @@
-"""The columns that a source connection delivers of its datasets (an extension of the contract).
-
-A source connection stores a choice by field ids (`lake.column_choice`): it follows renamed columns.
-"""
+"""Looks up the columns that a source connection delivers of its datasets (an extension of the contract)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 from pyiceberg.schema import Schema
 from sqlalchemy import select
@@ -18,27 +15,18 @@ from offtake.contract.json_patch_rules import Patch
 from offtake.contract.problems import Problem
 from offtake.documents import ColumnChoiceDocument
 from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
+from offtake.flows.column_choices import choice_of
 from offtake.flows.flows import NewFlow
-from offtake.lake import column_choice, file_metadata, scan
+from offtake.lake import column_lookup, file_metadata, scan
 from offtake.lake.catalog import Lake
-from offtake.lake.column_choice import MOST_COLUMNS, ColumnChoice, UnfitChoiceError, UnknownColumnsError
+from offtake.lake.column_choice import MOST_COLUMNS, ColumnChoice
+from offtake.lake.column_lookup import UnfitChoiceError, UnknownColumnsError
 from offtake.lake.scan import TableScan
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import UnknownRefError, ref_snapshot
 from offtake.store.tables import Dataset, SourceConnection
 
 _SHOWN: Final = 20
-
-
-def choice_of(source: SourceConnection, dataset_id: str) -> ColumnChoice | None:
-    """The columns that are chosen of the dataset; None when all are delivered."""
-    document = (source.columns or {}).get(dataset_id)
-    return None if document is None else ColumnChoice.from_json(cast("ColumnChoiceDocument", document))
-
-
-def paths_of(source: SourceConnection) -> dict[str, list[str]]:
-    """By dataset id, the chosen columns as they were named when they were chosen."""
-    return {one: [column["path"] for column in document["columns"]] for one, document in (source.columns or {}).items()}
 
 
 def resolve(
@@ -120,7 +108,7 @@ def _choose(lake: Lake, row: Dataset, ref: str | None, paths: Sequence[str]) -> 
     table = scan.find_table(lake, TableName(row.table_name))
     if table is None:
         raise _NoColumnsError(f"dataset {row.id} has no rows yet, and so no columns to choose from")
-    return column_choice.choose(table.table, _schema(table, ref), paths)
+    return column_lookup.choose(table.table, _schema(table, ref), paths)
 
 
 def _schema(table: TableScan, ref: str | None) -> Schema:
@@ -149,7 +137,7 @@ def _check_choice(session: Session, lake: Lake, caller: Caller, source: SourceCo
     try:
         table = scan.find_table(lake, TableName(row.table_name))
         if table is not None:
-            column_choice.select(table.table, _schema(table, (source.refs or {}).get(dataset_id)), choice)
+            column_lookup.select(table.table, _schema(table, (source.refs or {}).get(dataset_id)), choice)
     except (UnfitChoiceError, UnknownRefError) as error:
         raise problems.of_field(
             "/sourceConnectionIds",

@@ -10,7 +10,7 @@ from offtake.access import labels
 from offtake.catalog import datasets
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
-from offtake.flows import chosen_columns, flow_ends
+from offtake.flows import column_choices, flow_ends
 from offtake.flows.flow_ends import FlowState
 from offtake.store import json_queries
 from offtake.store.runs import live_run
@@ -82,7 +82,7 @@ def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, m
             snapshot_id=snapshot_id,
             delivered_ms=moved,
             next_ms=None if flow.next_run_s is None else flow.next_run_s * 1000,
-            columns=chosen_columns.paths_of(source).get(dataset.id, ()),
+            columns=column_choices.paths_of(source).get(dataset.id, ()),
         )
         for flow, source, spec_id, snapshot_id, moved in rows
     ]

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.documents import Json
-from offtake.flows import chosen_columns, continuity, flows
+from offtake.flows import column_choices, continuity, flows
 from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake
 from offtake.lake.snapshot_history import ancestry
@@ -60,7 +60,7 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
     ranges = _delivered_ranges(session, flow)
     restarts = _restarts(session, flow)
     everything = flows.stored_schedule(flow).export_mode == "DAILY_FULL_EXPORT"
-    columns, found = chosen_columns.paths_of(source), []
+    columns, found = column_choices.paths_of(source), []
     for dataset_id in source.dataset_ids:
         row = session.get(Dataset, dataset_id)
         ref = (source.refs or {}).get(dataset_id)

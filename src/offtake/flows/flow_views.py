@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
-from offtake.flows import chosen_columns, flow_ends, flows
+from offtake.flows import column_choices, flow_ends, flows
 from offtake.flows.flow_ends import FlowState
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
@@ -87,7 +87,7 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
 def exported_datasets(session: Session, caller: Caller, flow: Flow) -> list[ExportedDataset]:
     """The datasets of the flow, and how far each is delivered."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
-    ids, refs, columns = source.dataset_ids, source.refs or {}, chosen_columns.paths_of(source)
+    ids, refs, columns = source.dataset_ids, source.refs or {}, column_choices.paths_of(source)
     visible = (Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller))
     found = session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids), *visible))
     names = dict(found.all())

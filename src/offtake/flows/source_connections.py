@@ -17,11 +17,10 @@ from offtake.contract.problems import Problem
 from offtake.destinations.parameters import EXTENSION
 from offtake.documents import ColumnChoiceDocument, Json
 from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
-from offtake.flows import chosen_columns, connections, specs, usage
+from offtake.flows import chosen_columns, column_choices, connections, specs, usage
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
-from offtake.lake.column_choice import MOST_COLUMNS
-from offtake.lake.column_paths import LONGEST_PATH
+from offtake.lake.column_choice import LONGEST_PATH, MOST_COLUMNS
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import MAIN, UnknownRefError, ref_snapshot
 from offtake.store.tables import Connection, Dataset, SourceConnection
@@ -219,7 +218,7 @@ def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: M
         | {
             "baseConnectionId": base.id,
             "connectionSpec": entities.spec_ref(row.connection_spec_id),
-            "params": {"datasets": named} | ({"columns": chosen_columns.paths_of(row)} if row.columns else {}),
+            "params": {"datasets": named} | ({"columns": column_choices.paths_of(row)} if row.columns else {}),
             "inheritedAttributes": {"baseConnection": connections.reference(base)},
         }
         | ({"data": row.data} if row.data else {})

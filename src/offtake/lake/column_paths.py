@@ -13,7 +13,6 @@ from typing import Final
 from pyiceberg.schema import Schema
 from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
 
-LONGEST_PATH: Final = 1000
 _PART: Final = re.compile(r"`((?:[^`]|``)*)`|([^.`]+)")
 _QUOTED: Final = re.compile(r"[.`,\s]")
 _SUGGESTED: Final = 3

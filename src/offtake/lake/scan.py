@@ -20,7 +20,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
 from offtake.lake import (
-    column_choice,
+    column_lookup,
     current_state,
     file_metadata,
     lineage,
@@ -29,7 +29,8 @@ from offtake.lake import (
     table_schemas,
 )
 from offtake.lake.catalog import Lake
-from offtake.lake.column_choice import ColumnChoice, Selection, UnfitChoiceError
+from offtake.lake.column_choice import ColumnChoice
+from offtake.lake.column_lookup import Selection, UnfitChoiceError
 from offtake.lake.delete_files import DeleteFile, RowFormat
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
@@ -129,7 +130,7 @@ class TableScan:
         """
         with metadata_errors.translating_errors(self.name):
             try:
-                return column_choice.select(self.table, self._schema_of(snapshot_id), choice)
+                return column_lookup.select(self.table, self._schema_of(snapshot_id), choice)
             except UnfitChoiceError as error:
                 raise DeliveryError(
                     EXPORT_FAILED,

@@ -6,7 +6,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from offtake.lake import file_metadata
-from offtake.lake.column_choice import Selection
+from offtake.lake.column_lookup import Selection
 from offtake.lake.parts import TableSchema, narrow_types
 
 

@@ -15,7 +15,7 @@ from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.exporting.job import DatasetExport, ExportJob, SnapshotRange
 from offtake.exporting.target import DeliveryTarget
 from offtake.flows import encryption, flows, host_key_pinning, specs, windows
-from offtake.flows.chosen_columns import choice_of
+from offtake.flows.column_choices import choice_of
 from offtake.flows.credentials import open_credentials
 from offtake.flows.folder_templates import TemplateValues, expand
 from offtake.flows.host_key_pinning import PinStore

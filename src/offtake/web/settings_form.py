@@ -11,7 +11,7 @@ from offtake.destinations import registry, schema
 from offtake.destinations.base import Destination
 from offtake.documents import ColumnChoiceDocument, Json
 from offtake.errors import InvalidInputError
-from offtake.flows import chosen_columns
+from offtake.flows import column_choices
 from offtake.flows.flow_views import FlowView
 from offtake.flows.schedule import ScheduleRules
 from offtake.web import column_form, export_form, forms, macros, schedule_form, schedules
@@ -73,7 +73,7 @@ class SettingsForm:
     @property
     def columns(self) -> dict[str, list[str]]:
         """By dataset id, the paths of the chosen columns; without datasets that are delivered with all columns."""
-        stored, sent = chosen_columns.paths_of(self.view.source), self.sent
+        stored, sent = column_choices.paths_of(self.view.source), self.sent
         shown = [one for one in self.dataset_ids if sent is not None and column_form.PREFIX + one in sent]
         entered = {} if sent is None else column_form.read(sent, shown)
         return entered | {one: stored[one] for one in self.dataset_ids if one in stored and one not in shown}
@@ -133,7 +133,7 @@ class SettingsForm:
 
     def changes_source(self) -> bool:
         """Whether other datasets or other columns were chosen."""
-        return self.changes_datasets() or self.columns != chosen_columns.paths_of(self.view.source)
+        return self.changes_datasets() or self.columns != column_choices.paths_of(self.view.source)
 
     def changes_datasets(self) -> bool:
         """Whether other datasets were chosen."""
@@ -142,7 +142,7 @@ class SettingsForm:
     def choose_columns(self) -> tuple[dict[str, ColumnChoiceDocument], dict[str, str]]:
         """The choices by dataset id, and the problems by field; stored choices stay as they are."""
         source, chosen = self.view.source, self.columns
-        stored = chosen_columns.paths_of(source)
+        stored = column_choices.paths_of(source)
         kept = {one: source.columns[one] for one in chosen if source.columns and stored.get(one) == chosen[one]}
         changed = {one: paths for one, paths in chosen.items() if one not in kept}
         found, problems = column_form.choose(self.person, self.dataset_ids, source.refs or {}, changed)
