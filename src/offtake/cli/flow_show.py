@@ -18,7 +18,7 @@ _SOURCE: Final = Kind("sourceConnections", "source connection")
 def show_(
     flow: FlowName, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
 ) -> None:
-    """Show a flow: schedule, chosen columns, last and current run, undelivered data, files left behind, limits."""
+    """Show a flow: schedule, last and current run, undelivered data, files left behind, unsupported guarantees."""
     with connected(server, data_dir, sandbox) as to:
         found = names.find(to, FLOW, flow)
         status = to.get_extension(f"{FLOW.path}/{found['id']}/status")
