@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.manifest import FileFormat
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.types import StringType
+from pyiceberg.types import LongType, MapType, NestedField, StringType, StructType
+from sqlalchemy import select
 
 from offtake.cli.main import main
 from offtake.documents import Json
@@ -22,6 +25,7 @@ from offtake.flows.backfill import Range
 from offtake.flows.flow_views import exported_datasets
 from offtake.lake.column_choice import ChosenColumn, ColumnChoice
 from offtake.lake.table_names import TableName
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.tables import Dataset, Flow, RunDataset
 from tests.deployment import WITH_MANIFEST, Deployment, flow_body, source_body, target_body
 from tests.deployment import ZONE as SPEC
@@ -158,6 +162,41 @@ def test_registered_tables_deliver_only_the_chosen_columns(
     partner.run()
     assert partner.delivered() == [expected(0, 1), expected(2)]
     lake.close()
+
+
+def test_columns_that_no_format_supports_do_not_matter_unless_they_are_chosen(partner: Partner, tmp_path: Path) -> None:
+    lake = lake_in(tmp_path)
+    keyed = MapType(3, StructType(NestedField(5, "x", LongType())), 4, LongType())
+    schema = Schema(NestedField(1, "id", LongType()), NestedField(2, "m", keyed))
+    lake.catalog.create_namespace_if_not_exists("sales")
+    table = lake.catalog.create_table(TABLE, schema)
+    register(partner, tmp_path, lambda: append_rows(table, pa.table({"id": [0]}), FileFormat.PARQUET))
+    partner.flow(partner.source(["id"])["id"])
+    refused = partner.flow(partner.source(["m"])["id"], path="refused")
+    partner.run()
+    assert partner.delivered() == [[{"id": 0}]]
+    assert "Column m is a map with nested keys" in str(partner.newest(refused))
+    lake.close()
+
+
+def test_plans_of_all_columns_are_stored_as_by_earlier_versions(partner: Partner) -> None:
+    source = partner.deployed.post("/sourceConnections", source_body(partner.dataset))["id"]
+    partner.flow(source)
+    database = partner.deployed.backend.database
+    enqueue_due_runs(database, partner.deployed.clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("offtake.exporting.run.failpoint", _stop_after_plan)
+        with pytest.raises(SystemExit):
+            partner.deployed.worker.run_next(threading.Event())
+    with database.reading() as session:
+        (planned,) = session.scalars(select(RunDataset))
+        assert planned.schema is not None
+        assert set(planned.schema) == {"arrow", "iceberg", "nameMapping", "olderNames"}
+
+
+def _stop_after_plan(name: str) -> None:
+    if name == "plan_stored":
+        raise SystemExit
 
 
 @pytest.mark.parametrize("compression", ["NONE", "GZIP"])
