@@ -90,6 +90,8 @@ def _least_of(kind: pa.DataType) -> list[bool]:
 
 
 def _count(kind: pa.DataType) -> int:
+    if not pa.types.is_nested(kind) and not isinstance(kind, pa.BaseExtensionType):
+        return 1
     return sum(1 for _ in _leaves([pa.field("", kind)]))
 
 
