@@ -70,6 +70,8 @@ class TableSchemaDocument(TypedDict):
     `arrow`: Arrow's serialised form, in Base64. `iceberg`: Iceberg's JSON. `nameMapping`: the table's name mapping, in
     Iceberg's JSON. `olderNames`: by schema id, the name mappings for older files; absent in plans of the first version.
     `former`: Iceberg's JSON of schemas that have the columns that were dropped since; absent without dropped columns.
+    `columns`: the ids of the chosen columns by path; absent when all are delivered. `whole`: all columns of the table,
+    in Arrow's form, when some are chosen: `arrow` has only these.
     """
 
     arrow: str
@@ -77,3 +79,23 @@ class TableSchemaDocument(TypedDict):
     nameMapping: str | None
     olderNames: NotRequired[dict[str, str]]
     former: NotRequired[list[str]]
+    columns: NotRequired[dict[str, int]]
+    whole: NotRequired[str]
+
+
+class ChosenColumnDocument(TypedDict):
+    """A chosen column, as a source connection stores it (`lake.column_choice.ChosenColumn`).
+
+    `path`: when it was chosen. `id`: its field id. `leaves`: the ids of the values in it, by their paths.
+    """
+
+    path: str
+    id: int
+    leaves: dict[str, int]
+
+
+class ColumnChoiceDocument(TypedDict):
+    """The chosen columns of a dataset, as a source connection stores them. `table`: the UUID of the Iceberg table."""
+
+    table: str
+    columns: list[ChosenColumnDocument]

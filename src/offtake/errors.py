@@ -115,6 +115,9 @@ FILES_KEPT: Final = DeliveryCode(
 DELETES_NOT_COUNTED: Final = DeliveryCode(
     "EXPORT-1202-200", "warning: the count of deleted rows is without those that equality deletes removed", ""
 )
+COLUMNS_LEFT_OUT: Final = DeliveryCode(
+    "EXPORT-1203-200", "warning: the exported snapshot is older than some of the chosen columns, so files lack them", ""
+)
 DELIVERY_CODES: Final = (
     CREDENTIALS_REFUSED,
     ACCESS_DENIED,
@@ -130,6 +133,7 @@ DELIVERY_CODES: Final = (
     VALUES_LEFT_OUT,
     FILES_KEPT,
     DELETES_NOT_COUNTED,
+    COLUMNS_LEFT_OUT,
 )
 
 

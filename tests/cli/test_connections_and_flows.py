@@ -1,5 +1,6 @@
 """Connections and flows from the terminal, in the same process and over the network."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -350,7 +351,7 @@ def test_nothing_is_left_when_a_later_step_is_refused(
     before = counts(deployed) | {"connections": 2}
     assert "--every: must be one of" in wrong(way, *NEW, "--every", "5h")
     assert "--folder: " in wrong(way, *NEW, "--every", "3h", "--folder", "%NOPE%")
-    assert "--columns is an extension" in failed(way, *NEW, "--every", "3h", "--columns", "id")
+    assert "--columns: " in wrong(way, *NEW, "--every", "3h", "--columns", "idd")
     assert counts(deployed) == before
     json_of(way, *NEW, "--every", "3h")
     (target,) = deployed.get("/targetConnections")["items"]
@@ -451,6 +452,25 @@ def test_a_deletion_says_what_stops_and_asks(way: Way, deployed: Deployment, mon
     assert len(deployed.get("/flows")["items"]) == 1
     assert "is deleted" in says(way, "flow", "delete", "nightly")
     assert deployed.get("/flows")["items"] == []
+
+
+@pytest.mark.usefixtures("zone", "working")
+def test_only_the_chosen_columns_are_previewed_and_delivered(way: Way, deployed: Deployment) -> None:
+    values = [{"id": 1, "name": "x", "at": {"town": "Bern", "zip": 3000}, "it": [{"price": 1, "cost": 2}]}]
+    deployed.import_rows("events", values)
+    create = (*NEW, "--every", "3h", "--start", "2026-03-02", "--columns")
+    assert "--columns: " in wrong(way, *create, "id,nmae")
+    expected = [{"id": 1, "at": {"town": "Bern"}, "it": [{"price": 1}]}]
+    planned = json_of(way, *create, "id,at.town,it.element.price", "--dry-run")
+    assert planned["datasets"][0]["rows"] == expected
+    assert planned["datasets"][0]["columns"] == ["id", "at.town", "it.element.price"]
+    json_of(way, *create, "id,at.town,it.element.price")
+    assert json_of(way, "flow", "preview", "nightly")["datasets"][0]["rows"] == expected
+    assert "is changed" in says(way, "flow", "edit", "nightly", "--columns", "events:id")
+    assert "columns: id\n" in says(way, "flow", "preview", "nightly")
+    assert "1/1 rows" in says(way, "flow", "run", "nightly", "--wait")
+    (file,) = deployed.zone.rglob("part-*.json.gz")
+    assert gzip.decompress(file.read_bytes()) == b'{"id":1}\n'
 
 
 def test_columns_are_sent_by_dataset() -> None:

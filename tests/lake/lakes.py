@@ -16,6 +16,7 @@ from offtake.formats.parquet import plain_pages
 from offtake.formats.parquet_pages.footer import NotRecompressibleError
 from offtake.lake import ingest, reading, scan, slicing, table_files
 from offtake.lake.catalog import Lake
+from offtake.lake.column_choice import ColumnChoice
 from offtake.lake.ingest import Attempt, Batch
 from offtake.lake.parsing.files import input_file
 from offtake.lake.parsing.options import ParseOptions
@@ -69,10 +70,16 @@ def numbered(*numbers: int) -> list[Row]:
 
 
 def read(
-    lake: Lake, files: Iterable[DataFile], snapshot: int, most_rows: int = 2**62, table: TableName = TABLE
+    lake: Lake,
+    files: Iterable[DataFile],
+    snapshot: int,
+    most_rows: int = 2**62,
+    table: TableName = TABLE,
+    choice: ColumnChoice | None = None,
 ) -> list[Row]:
     """The rows that an export of these files delivers, with the snapshot's schema; maps as dicts."""
-    schema, access = scan.open_table(lake, table).schema(snapshot), lake.access(table)
+    opened, access = scan.open_table(lake, table), lake.access(table)
+    schema = opened.schema(snapshot, None if choice is None else opened.select(snapshot, choice))
     pieces = [piece for part in slicing.slices(files, 2**62, most_rows, access) for piece in part]
     return [row for piece in pieces for row in _rows(piece, schema, access)]
 
@@ -89,11 +96,11 @@ def _rows(piece: FileSlice, schema: TableSchema, access: FileAccess | None) -> l
     return rows
 
 
-def full(lake: Lake, snapshot: int | None = None) -> list[Row]:
+def full(lake: Lake, snapshot: int | None = None, choice: ColumnChoice | None = None) -> list[Row]:
     """The rows that a full export of the snapshot (default: the current one) delivers."""
     at = snapshot or scan.open_table(lake, TABLE).current_snapshot
     assert at is not None
-    return read(lake, scan.open_table(lake, TABLE).full(at).files, at)
+    return read(lake, scan.open_table(lake, TABLE).full(at).files, at, choice=choice)
 
 
 def increment(lake: Lake, after: int, upto: int | None = None, key: str = "n") -> list[int]:

@@ -23,6 +23,7 @@ from offtake.store.tables import Batch, Dataset
 
 if TYPE_CHECKING:
     from offtake.lake.catalog import Lake
+    from offtake.lake.column_choice import ColumnChoice
 
     LakeOf = Callable[[], Lake]
     """Opens the lake, which most lists do not need."""
@@ -76,11 +77,17 @@ def preview(session: Session, lake: "Lake", caller: Caller, dataset_id: str, mos
 
 
 def preview_lines(
-    session: Session, lake: "Lake", caller: Caller, dataset_id: str, most: int, ref: str | None = None
+    session: Session,
+    lake: "Lake",
+    caller: Caller,
+    dataset_id: str,
+    most: int,
+    ref: str | None = None,
+    choice: "ColumnChoice | None" = None,
 ) -> list[str]:
     """Like `preview`, as text: one JSON object per row, numbers with all their digits.
 
-    `ref`: of this branch or tag, by default of main.
+    `ref`: of this branch or tag, by default of main. `choice`: these columns only.
     """
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     row = datasets.get(session, caller, dataset_id)
@@ -89,7 +96,7 @@ def preview_lines(
     from offtake.lake import table_description  # noqa: PLC0415 - PyIceberg, which most requests do not need
 
     try:
-        table = table_description.preview(lake, TableName(row.table_name), most, ref)
+        table = table_description.preview(lake, TableName(row.table_name), most, ref, choice)
         check_supported(table.schema)
         text = b"".join(lines(batch) for batch in table.to_batches())
     except DeliveryError as error:

@@ -1,13 +1,18 @@
 """The command `offtake flow show`."""
 
+from typing import Final
+
 from offtake.cli import output
 from offtake.cli.connecting import connected
 from offtake.cli.flows import describe_end, is_one_time
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
 from offtake.cli.runs import wait_sentence
 from offtake.client import names
-from offtake.client.names import FLOW
+from offtake.client.names import FLOW, Kind
+from offtake.client.server import Server
 from offtake.documents import Json
+
+_SOURCE: Final = Kind("sourceConnections", "source connection")
 
 
 def show_(
@@ -17,13 +22,28 @@ def show_(
     with connected(server, data_dir, sandbox) as to:
         found = names.find(to, FLOW, flow)
         status = to.get_extension(f"{FLOW.path}/{found['id']}/status")
+        sources = [] if json else [_source(to, one) for one in found.get("sourceConnectionIds", ())]
     if json:
         output.as_json(found | _public(status or {}))
         return
-    for line in [*_schedule_lines(found, status or {}), *_lines(found, status or {})]:
+    chosen = [line for one in sources for line in _column_lines(one)]
+    for line in [*_schedule_lines(found, status or {}), *chosen, *_lines(found, status or {})]:
         output.line(line)
     if status is None:
         output.note(f"{to.name} does not report undelivered data and files left behind: an extension of Offtake.")
+
+
+def _source(server: Server, source_id: str) -> Json:
+    """A source connection, as the server shows it."""
+    found: Json = server.get(f"{_SOURCE.path}/{source_id}")["items"][0]
+    return found
+
+
+def _column_lines(source: Json) -> list[str]:
+    """The datasets of which the flow delivers only some columns."""
+    chosen = source["params"].get("columns", {})
+    named = [(one["dataSetId"], one.get("name") or one["dataSetId"]) for one in source["params"]["datasets"]]
+    return [f"delivers of {name} only: {', '.join(chosen[one])}" for one, name in named if one in chosen]
 
 
 def _public(status: Json) -> Json:

@@ -82,6 +82,8 @@ def show_(
         progress = progress_of(to, found["id"])
         more = to.get_extension(f"{RUN.path}/{found['id']}/files")
     output.line(progress_sentence(progress))
+    for line in _column_lines(found):
+        output.line(line)
     files = _files(found) if more is None else more["files"]
     rows = [
         (one["path"], one.get("recordCount"), one["bytes"] and output.size(one["bytes"]), one.get("sha256"))
@@ -96,6 +98,14 @@ def _files(run: Json) -> list[Json]:
     """The files in the contract's document of a run."""
     found = run.get("metrics", {}).get("fileSummary", {}).get("manifest", {}).get("fileInfo", [])
     return [{"path": one["path"], "bytes": one.get("outputBytes")} for one in found]
+
+
+def _column_lines(run: Json) -> list[str]:
+    """The datasets of which the run delivers only some columns."""
+    summaries = run.get("metrics", {}).get("recordSummary", {}).get("targetSummaries", ())
+    entities = [one for summary in summaries for one in summary.get("entitySummaries", ())]
+    chosen = [(one["id"], one.get("extensions", {}).get("columns")) for one in entities]
+    return [f"delivers of {entity_id} only: {', '.join(columns)}" for entity_id, columns in chosen if columns]
 
 
 def _remarks(more: Json) -> list[str]:

@@ -130,6 +130,11 @@ def _gone(found: Json) -> str:
 
 
 def _lines(one: Json) -> list[str]:
+    chosen = [f"delivers of {one['name']} only: {', '.join(one['columns'])}"] if one.get("columns") else []
+    return [*chosen, *_continuity_lines(one)]
+
+
+def _continuity_lines(one: Json) -> list[str]:
     if not one["tiled"]:
         return [f"{one['name']}: {one['runs']} runs, all of them full exports; the flow has no incremental exports"]
     found = [f"{flaw['kind']} {one['name']}: {flaw['message']}" for flaw in one["flaws"]]

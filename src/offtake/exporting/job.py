@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from offtake.exporting.target import DeliveryTarget
+from offtake.lake.column_choice import ColumnChoice
 from offtake.lake.table_names import TableName
 
 
@@ -27,7 +28,7 @@ class DatasetExport:
 
     Without a `pin`, the current snapshot is exported: of the branch or tag `ref`, by default of main. `owner_may_read`:
     whether the flow's last editor may still read the dataset. `has_table`: a batch was imported, so the table must
-    exist.
+    exist. `columns`: those that are delivered; None for all.
     """
 
     dataset_id: str
@@ -40,6 +41,7 @@ class DatasetExport:
     owner_may_read: bool = True
     has_table: bool = True
     ref: str | None = None
+    columns: ColumnChoice | None = None
 
 
 @dataclass(frozen=True)

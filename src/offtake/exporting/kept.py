@@ -24,6 +24,11 @@ class Kept:
         """Whether the flow's next delivery starts at the same position as that run."""
         return self.plan.position == dataset.position or repeats(dataset, self.plan)
 
+    def has_columns(self, dataset: DatasetExport) -> bool:
+        """Whether that run delivered the columns that are chosen now; renamed ones are the same."""
+        chosen = dataset.columns.columns if dataset.columns else ()
+        return set(self.plan.columns.values()) == {one.field_id for one in chosen}
+
 
 def repeats(dataset: DatasetExport, earlier: RunDataset) -> bool:
     """Whether the dataset exports the same snapshots as the earlier run."""

@@ -13,9 +13,11 @@ from typing import Final
 from offtake.documents import InfoItem
 from offtake.errors import (
     ACCESS_DENIED,
+    COLUMNS_LEFT_OUT,
     DATASET_FORBIDDEN,
     DATASET_GONE,
     DELETES_NOT_COUNTED,
+    FILES_KEPT,
     SNAPSHOT_EXPIRED,
     DeliveryCode,
     DeliveryError,
@@ -32,6 +34,7 @@ from offtake.lake.storage.access import FileAccess
 from offtake.store.tables import RunDataset, RunPart
 
 _TID_DIGITS: Final = 19
+_NAMED: Final = 20
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,7 @@ def _plan_dataset(
     if found.kind == "full" and not found.files:
         current_state.check_no_files(table.table, snapshot)
     _warn(plan, dataset, found)
-    schema = table.schema(snapshot)
-    _check_types(job.target, schema)
+    schema = _schema(plan, job.target, dataset, table, snapshot)
     plan.datasets.append(_row(job, dataset, found=found, schema=schema))
     plan.parts.extend(_parts(job, dataset, found.files, len(plan.parts), size, table.access))
 
@@ -139,8 +141,11 @@ def _continue(plan: Plan, job: ExportJob, dataset: DatasetExport, table: TableSc
         text = f"the files of run {kept.run_id}, which were kept, are delivered again: {why}"
         plan.warnings.append(_warning(dataset, text))
         return False
-    schema = table.schema(end)
-    _check_types(job.target, schema)
+    if not kept.has_columns(dataset):
+        text = f"the files of run {kept.run_id}, which were kept, are delivered again, because other columns are chosen"
+        plan.warnings.append(_warning(dataset, text, FILES_KEPT))
+        return False
+    schema = _schema(plan, job.target, dataset, table, end)
     plan.warnings.extend(kept.warnings)
     _warn(plan, dataset, added)
     row = _row(job, dataset, found=added, schema=schema)
@@ -188,12 +193,25 @@ def _key(job: ExportJob, dataset: DatasetExport, number: int) -> str:
     return key
 
 
-def _check_types(target: DeliveryTarget, schema: parts.TableSchema) -> None:
-    """Raise `DeliveryError`, naming the column, for a type that the file format does not support."""
+def _schema(
+    plan: Plan, target: DeliveryTarget, dataset: DatasetExport, table: TableScan, snapshot: int
+) -> parts.TableSchema:
+    """The schema of the delivered rows.
+
+    Raises `DeliveryError`, naming the column, for a type that the file format does not support, and for a chosen column
+    that the table has no more.
+    """
+    chosen = None if dataset.columns is None else table.select(snapshot, dataset.columns)
+    schema = table.schema(snapshot, chosen)
     # Arrow represents a geometry as plain bytes: only Iceberg's schema names the type.
-    types.check_iceberg(json.loads(schema.iceberg))
+    types.check_iceberg(json.loads(schema.iceberg if chosen is None else chosen.schema.model_dump_json()))
     types.check_supported(schema.arrow_schema)
     file_format(target.params.dataset_file_type).check(schema.arrow_schema)
+    if chosen is not None and chosen.later:
+        names = ", ".join(chosen.later[:_NAMED]) + (" and others" if len(chosen.later) > _NAMED else "")
+        text = f"snapshot {snapshot} is older than these chosen columns, which its files do not have: {names}"
+        plan.warnings.append(_warning(dataset, text, COLUMNS_LEFT_OUT))
+    return schema
 
 
 def _snapshot(table: TableScan, dataset: DatasetExport) -> int | None:

@@ -1,6 +1,6 @@
 """The flows that export a dataset, and up to where they have delivered it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, func, select
@@ -10,7 +10,7 @@ from offtake.access import labels
 from offtake.catalog import datasets
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
-from offtake.flows import flow_ends
+from offtake.flows import column_choices, flow_ends
 from offtake.flows.flow_ends import FlowState
 from offtake.store import json_queries
 from offtake.store.runs import live_run
@@ -23,7 +23,8 @@ class Export:
 
     Both are None before its first delivery. `next_ms`: when its next run is due; None without one.
 
-    `state`: as `flow_ends.state_of` returns it.
+    `state`: as `flow_ends.state_of` returns it. `columns`: the paths of the chosen columns; empty when all are
+    delivered.
     """
 
     flow_id: str
@@ -37,6 +38,7 @@ class Export:
     snapshot_id: int | None
     delivered_ms: int | None
     next_ms: int | None
+    columns: Sequence[str] = ()
 
 
 def counts(session: Session, caller: Caller, dataset_ids: Collection[str]) -> dict[str, int]:
@@ -60,7 +62,7 @@ def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, m
     dataset = datasets.get(session, caller, dataset_id)
     position = and_(Watermark.flow_id == Flow.id, Watermark.dataset_id == dataset.id)
     query = (
-        select(Flow, TargetConnection.connection_spec_id, Watermark.snapshot_id, Watermark.updated_at)
+        select(Flow, SourceConnection, TargetConnection.connection_spec_id, Watermark.snapshot_id, Watermark.updated_at)
         .join(SourceConnection, SourceConnection.id == Flow.source_connection_id)
         .join(TargetConnection, TargetConnection.id == Flow.target_connection_id)
         .outerjoin(Watermark, position)
@@ -80,8 +82,9 @@ def of_dataset(session: Session, caller: Caller, dataset_id: str, offset: int, m
             snapshot_id=snapshot_id,
             delivered_ms=moved,
             next_ms=None if flow.next_run_s is None else flow.next_run_s * 1000,
+            columns=column_choices.paths_of(source).get(dataset.id, ()),
         )
-        for flow, spec_id, snapshot_id, moved in rows
+        for flow, source, spec_id, snapshot_id, moved in rows
     ]
 
 

@@ -1,13 +1,13 @@
 """Creates a flow with its source and target connections in one transaction, as the wizard needs it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
 from offtake.contract.caller import Caller
 from offtake.destinations.base import Destination
-from offtake.documents import Json
+from offtake.documents import ColumnChoiceDocument, Json
 from offtake.flows import connections, flows, source_connections, specs, target_connections
 from offtake.flows.schedule import ScheduleRules
 from offtake.network.egress import Network
@@ -20,6 +20,7 @@ class NewExport:
     """An export to create. `account_id` None: a base connection is created, for a destination without credentials.
 
     `params`, `schedule`: of the requests of the contract. `endless`: the export has no end, not even the default one.
+    `columns`: the chosen columns by dataset id, already looked up.
     """
 
     name: str
@@ -29,6 +30,7 @@ class NewExport:
     params: Json
     schedule: Json
     endless: bool = False
+    columns: Mapping[str, ColumnChoiceDocument] = field(default_factory=dict)
 
 
 def create(
@@ -49,7 +51,7 @@ def create(
     if known is not None:
         return known
     target = create_target(session, caller, vault, network, new, now_ms)
-    source = create_source(session, caller, new.name, new.dataset_ids, now_ms)
+    source = create_source(session, caller, new.name, new.dataset_ids, now_ms, columns=new.columns)
     session.flush()
     return flows.create(
         session,
@@ -75,8 +77,12 @@ def create_source(
     dataset_ids: Sequence[str],
     now_ms: int,
     refs: Mapping[str, str] | None = None,
+    columns: Mapping[str, ColumnChoiceDocument] | None = None,
 ) -> SourceConnection:
-    """Create the source connection for these datasets; `refs`: branches and tags by dataset id, not checked again."""
+    """Create the source connection for these datasets.
+
+    `refs`: branches and tags by dataset id; `columns`: the chosen columns; both are not checked again.
+    """
     chosen = refs or {}
     body = {
         "name": name,
@@ -85,7 +91,8 @@ def create_source(
             "datasets": [{"dataSetId": one} | ({"ref": chosen[one]} if one in chosen else {}) for one in dataset_ids]
         },
     }
-    return source_connections.create(session, caller, body, now_ms)
+    kept = {one: document for one, document in (columns or {}).items() if one in dataset_ids}
+    return source_connections.create(session, caller, body, now_ms, kept)
 
 
 def create_target(

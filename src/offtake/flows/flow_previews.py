@@ -14,14 +14,15 @@ from offtake.contract.bodies import Body
 from offtake.contract.caller import VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.contract.folder_templates import TemplateValues
 from offtake.contract.problems import Problem
-from offtake.documents import Json
-from offtake.flows import flow_views, flows, source_connections, specs, target_connections
+from offtake.documents import ColumnChoiceDocument, Json
+from offtake.flows import column_choices, flow_views, flows, source_connections, specs, target_connections
 from offtake.flows.flow_views import ExportedDataset, FlowView
 from offtake.flows.places import place_of
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot
 from offtake.formats import pgp
 from offtake.formats.names import JSON
 from offtake.lake.catalog import Lake
+from offtake.lake.column_choice import ColumnChoice
 from offtake.store.tables import Flow
 
 MOST_RUNS: Final = 5
@@ -39,10 +40,10 @@ class FlowDraft(Body):
 
 @dataclass(frozen=True)
 class Plan:
-    """A preview without rows. `refs`: by dataset id, the branch or tag."""
+    """A preview without rows. `chosen`: by dataset id, the branch or tag, and the columns."""
 
     document: Json
-    refs: Mapping[str, str | None]
+    chosen: Mapping[str, tuple[str | None, ColumnChoice | None]]
 
 
 def preview(session: Session, lake: Lake, caller: Caller, flow_id: str, now_ms: int, rows: int) -> Json:
@@ -51,11 +52,21 @@ def preview(session: Session, lake: Lake, caller: Caller, flow_id: str, now_ms: 
     return with_rows(session, lake, caller, plan(session, caller, flows.find(session, caller, flow_id), now_ms), rows)
 
 
-def create(session: Session, caller: Caller, draft: FlowDraft, now_ms: int, rules: ScheduleRules) -> Flow:
-    """Create the draft's flow with its connections; raises `Problem` as the requests that create each do."""
+def create(
+    session: Session,
+    caller: Caller,
+    draft: FlowDraft,
+    columns: Mapping[str, ColumnChoiceDocument],
+    now_ms: int,
+    rules: ScheduleRules,
+) -> Flow:
+    """Create the draft's flow with its connections; raises `Problem` as the requests that create each do.
+
+    `columns`: as `source_connections.choose_columns` returns them for the draft.
+    """
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
-    source = source_connections.create(session, caller, draft.source_connection, now_ms)
+    source = source_connections.create(session, caller, draft.source_connection, now_ms, columns)
     target = target_connections.create(session, caller, draft.target_connection, now_ms)
     session.flush()
     ids: Json = {"sourceConnectionIds": [source.id], "targetConnectionIds": [target.id]}
@@ -82,8 +93,7 @@ def plan(session: Session, caller: Caller, flow: Flow, now_ms: int, *, is_draft:
         organization_name=access.organisation_name(session, caller),
     )
     end = view.schedule.end_time
-    source = source_connections.render(session, view.source, caller)
-    columns = source["params"].get("columns") or {}
+    refs, columns = view.source.refs or {}, column_choices.paths_of(view.source)
     document = {
         "id": None if is_draft else flow.id,
         "state": flow.state,
@@ -95,7 +105,9 @@ def plan(session: Session, caller: Caller, flow: Flow, now_ms: int, *, is_draft:
             for one in view.datasets
         ],
     }
-    return Plan(document, {one.dataset_id: one.ref for one in view.datasets})
+    return Plan(
+        document, {one: (refs.get(one), column_choices.choice_of(view.source, one)) for one in view.source.dataset_ids}
+    )
 
 
 def with_rows(session: Session, lake: Lake, caller: Caller, planned: Plan, most: int) -> Json:
@@ -108,14 +120,21 @@ def with_rows(session: Session, lake: Lake, caller: Caller, planned: Plan, most:
         dataset_id = one["dataSetId"]
         rows: Json = {"rows": []}
         if one["name"] is not None and most:
-            rows = _rows(session, lake, caller, dataset_id, most, planned.refs[dataset_id])
+            rows = _rows(session, lake, caller, dataset_id, most, planned.chosen[dataset_id])
         datasets.append(one | rows)
     return planned.document | {"datasets": datasets}
 
 
-def _rows(session: Session, lake: Lake, caller: Caller, dataset_id: str, most: int, ref: str | None) -> Json:
+def _rows(
+    session: Session,
+    lake: Lake,
+    caller: Caller,
+    dataset_id: str,
+    most: int,
+    chosen: tuple[str | None, ColumnChoice | None],
+) -> Json:
     try:
-        lines = dataset_documents.preview_lines(session, lake, caller, dataset_id, most, ref)
+        lines = dataset_documents.preview_lines(session, lake, caller, dataset_id, most, *chosen)
     except Problem as problem:
         return {"problem": str(problem)}
     return {"rows": [json.loads(line) for line in lines]}

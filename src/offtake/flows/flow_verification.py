@@ -1,13 +1,14 @@
 """Verifies the continuity of a flow's deliveries, dataset by dataset."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.documents import Json
-from offtake.flows import continuity, flows
+from offtake.flows import column_choices, continuity, flows
 from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake
 from offtake.lake.snapshot_history import ancestry
@@ -21,7 +22,8 @@ from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, Sou
 class DatasetVerification:
     """One dataset of a flow: its position, the number of runs that delivered it, and the result.
 
-    `continuity` is None when each run exports in full: then there is nothing to check.
+    `continuity` is None when each run exports in full: then there is nothing to check. `columns`: the paths of the
+    chosen columns; empty when all are delivered.
     """
 
     dataset_id: str
@@ -29,10 +31,12 @@ class DatasetVerification:
     position: int | None
     runs: int
     continuity: Continuity | None
+    columns: Sequence[str] = ()
 
     def to_json(self) -> Json:
         """Render it for the API."""
         about: Json = {"dataSetId": self.dataset_id, "name": self.name, "position": self.position, "runs": self.runs}
+        about |= {"columns": list(self.columns)} if self.columns else {}
         if self.continuity is None:
             return about | {"tiled": False}
         found = self.continuity
@@ -56,7 +60,7 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
     ranges = _delivered_ranges(session, flow)
     restarts = _restarts(session, flow)
     everything = flows.stored_schedule(flow).export_mode == "DAILY_FULL_EXPORT"
-    found = []
+    columns, found = column_choices.paths_of(source), []
     for dataset_id in source.dataset_ids:
         row = session.get(Dataset, dataset_id)
         ref = (source.refs or {}).get(dataset_id)
@@ -66,7 +70,8 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
             None if everything else continuity.check_continuity(ranges[dataset_id], position, history or [], restarts)
         )
         name = row.name if row else dataset_id
-        found.append(DatasetVerification(dataset_id, name, position, len(ranges[dataset_id]), result))
+        chosen = columns.get(dataset_id, ())
+        found.append(DatasetVerification(dataset_id, name, position, len(ranges[dataset_id]), result, chosen))
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
-from offtake.flows import flow_ends, flows
+from offtake.flows import column_choices, flow_ends, flows
 from offtake.flows.flow_ends import FlowState
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
@@ -22,7 +22,7 @@ from offtake.store.tables import Connection, Dataset, Flow, Run, RunPart, Source
 class ExportedDataset:
     """A dataset of a flow. `name` None: the caller may not see it, or it is gone.
 
-    `ref`: its branch or tag; None for main.
+    `ref`: its branch or tag; None for main. `columns`: the paths of the chosen columns; empty when all are delivered.
     `delivered_ms`: when rows up to `snapshot_id` were delivered, by run `run_id`; None before the first delivery.
     """
 
@@ -32,6 +32,7 @@ class ExportedDataset:
     delivered_ms: int | None
     run_id: str | None
     ref: str | None = None
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
 def exported_datasets(session: Session, caller: Caller, flow: Flow) -> list[ExportedDataset]:
     """The datasets of the flow, and how far each is delivered."""
     source = session.get_one(SourceConnection, flow.source_connection_id)
-    ids, refs = source.dataset_ids, source.refs or {}
+    ids, refs, columns = source.dataset_ids, source.refs or {}, column_choices.paths_of(source)
     visible = (Dataset.sandbox_id == caller.sandbox_id, labels.visible(Dataset.id, caller))
     found = session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(ids), *visible))
     names = dict(found.all())
@@ -95,5 +96,6 @@ def exported_datasets(session: Session, caller: Caller, flow: Flow) -> list[Expo
     for dataset_id in ids:
         position = positions.get(dataset_id)
         snapshot, at, run_id = (position.snapshot_id, position.updated_at, position.run_id) if position else (None,) * 3
-        exported.append(ExportedDataset(dataset_id, names.get(dataset_id), snapshot, at, run_id, refs.get(dataset_id)))
+        chosen = refs.get(dataset_id), columns.get(dataset_id, ())
+        exported.append(ExportedDataset(dataset_id, names.get(dataset_id), snapshot, at, run_id, *chosen))
     return exported

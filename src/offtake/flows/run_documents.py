@@ -152,11 +152,12 @@ class _Totals:
     def _entity(self, dataset: RunDataset) -> Json:
         rows = self._rows(dataset.dataset_id)
         entity: Json = {"id": f"dataset:{dataset.dataset_id}", "createdRecordCount": rows, "outputRecordCount": rows}
-        extensions = {
+        extensions: Json = {
             "exportKind": dataset.kind,
             "fromSnapshotId": dataset.from_snapshot,
             "toSnapshotId": dataset.to_snapshot,
         }
+        extensions |= {"columns": list(dataset.columns)} if dataset.columns else {}
         failed = {"statusSummary": {"status": run_states.FAILED, "errors": [dataset.error]}} if dataset.error else {}
         return entity | {"extensions": extensions | failed}
 

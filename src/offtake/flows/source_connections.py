@@ -1,7 +1,7 @@
 """Source connections: the datasets to export (contract, sections 6.3 and 13.1)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 from sqlalchemy import select
@@ -15,11 +15,12 @@ from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINA
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.destinations.parameters import EXTENSION
-from offtake.documents import Json
+from offtake.documents import ColumnChoiceDocument, Json
 from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
-from offtake.flows import connections, specs, usage
+from offtake.flows import chosen_columns, column_choices, connections, specs, usage
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
+from offtake.lake.column_choice import LONGEST_PATH, MOST_COLUMNS
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import MAIN, UnknownRefError, ref_snapshot
 from offtake.store.tables import Connection, Dataset, SourceConnection
@@ -33,8 +34,8 @@ _RULES: Final = Rules(
     {
         "/params": Problem(
             problems.NOT_UPDATABLE,
-            "The datasets of a source connection cannot be changed. Create a source connection, and patch the flow's "
-            "/sourceConnectionIds with its id.",
+            "The datasets and columns of a source connection cannot be changed. Create a source connection, and patch "
+            "the flow's /sourceConnectionIds with its id.",
         ),
         "/connectionSpec": Problem(problems.OTHER_SPEC, "The connectionSpec of a connection cannot be changed."),
     },
@@ -52,10 +53,18 @@ class DatasetRef(Body):
     ref: str | None = Field(default=None, min_length=1, max_length=200, json_schema_extra=EXTENSION)
 
 
+Path = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH)]
+Columns = Annotated[list[Path], Field(min_length=1, max_length=MOST_COLUMNS)]
+
+
 class SourceParams(Body):
-    """The selection of a source connection."""
+    """The selection of a source connection.
+
+    `columns` (an extension): by dataset id, the paths of the columns that are exported, by default all.
+    """
 
     datasets: list[DatasetRef] = Field(min_length=1)
+    columns: dict[str, Columns] | None = Field(default=None, json_schema_extra=EXTENSION)
 
 
 class NewSourceConnection(NewEntity):
@@ -66,8 +75,17 @@ class NewSourceConnection(NewEntity):
     data: dict[str, Any] | None = None
 
 
-def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceConnection:
-    """Store a source connection; its datasets must exist in the caller's sandbox."""
+def create(
+    session: Session,
+    caller: Caller,
+    body: Sent,
+    now_ms: int,
+    columns: Mapping[str, ColumnChoiceDocument] | None = None,
+) -> SourceConnection:
+    """Store a source connection; its datasets must exist in the caller's sandbox.
+
+    `columns`: the chosen columns by dataset id, as `choose_columns` returns them for the body.
+    """
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
     caller.require(VIEW_DESTINATIONS)
@@ -77,6 +95,8 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
         raise Problem(problems.UNKNOWN_SPEC, f"connectionSpec.id must be {specs.DATA_LAKE}, the data lake.")
     dataset_ids = [dataset.data_set_id for dataset in new.params.datasets]
     _check_datasets(session, caller, dataset_ids)
+    for one in (new.params.columns or {}).keys() - (columns or {}).keys():
+        raise problems.of_field(f"/params/columns/{one}", "was not looked up in the table; retry the request")
     row = SourceConnection(
         **entities.creation_columns(caller, now_ms),
         name=new.name,
@@ -86,6 +106,7 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
         base_connection_id=_lake_connection(session, caller, now_ms).id,
         dataset_ids=dataset_ids,
         refs=refs_of(new) or None,
+        columns=dict(columns or {}) or None,
         data=new.data,
     )
     session.add(row)
@@ -118,6 +139,21 @@ def check_refs(session: Session, lake: Lake, caller: Caller, body: Sent) -> None
         found += [FieldProblem(f"/params/datasets/{index}/ref", why)] if why else []
     if found:
         raise problems.of_fields(InvalidInputError(found))
+
+
+def choose_columns(session: Session, lake: Lake, caller: Caller, body: Sent) -> dict[str, ColumnChoiceDocument]:
+    """The columns that the body chooses, by dataset id, for `create`. Reads the datasets' tables.
+
+    Raises `Problem` for columns that these do not have. What else is wrong with the body is left to `create`.
+    """
+    caller.require(EXPORT_DATASETS)
+    caller.require(VIEW_DATASETS)
+    try:
+        new = bodies.parse_body(NewSourceConnection, body)
+    except Problem:
+        return {}
+    refs: dict[str, str | None] = {one.data_set_id: one.ref for one in new.params.datasets}
+    return chosen_columns.resolve(session, lake, caller, refs, new.params.columns or {})
 
 
 def _why_unknown(lake: Lake, row: Dataset, ref: str) -> str | None:
@@ -182,7 +218,7 @@ def _render(row: SourceConnection, caller: Caller, base: Connection, datasets: M
         | {
             "baseConnectionId": base.id,
             "connectionSpec": entities.spec_ref(row.connection_spec_id),
-            "params": {"datasets": named},
+            "params": {"datasets": named} | ({"columns": column_choices.paths_of(row)} if row.columns else {}),
             "inheritedAttributes": {"baseConnection": connections.reference(base)},
         }
         | ({"data": row.data} if row.data else {})

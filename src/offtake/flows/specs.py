@@ -12,6 +12,7 @@ from offtake.destinations.parameters import EXTENSION
 from offtake.destinations.registry import DESTINATIONS
 from offtake.documents import Json
 from offtake.flows.schedule import ScheduleRules
+from offtake.lake.column_choice import MOST_COLUMNS
 
 DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 DATA_LANDING_ZONE: Final = "10440537-2a7b-4583-ac39-ed38d4b848e8"
@@ -97,6 +98,15 @@ _REF: Final[Json] = {
 }
 
 
+_COLUMNS: Final[Json] = {
+    "type": "object",
+    "title": "Columns",
+    "description": "By dataset id, the paths of the columns to export, such as address.city; by default all columns.",
+    "additionalProperties": {"type": "array", "minItems": 1, "maxItems": MOST_COLUMNS, "items": {"type": "string"}},
+    **EXTENSION,
+}
+
+
 def _data_lake_spec() -> Json:
     entry = {"type": "object", "properties": {"dataSetId": {"type": "string"}, "name": {"type": "string"}, "ref": _REF}}
     datasets = {"type": "array", "minItems": 1, "items": entry | {"required": ["dataSetId"]}}
@@ -112,7 +122,7 @@ def _data_lake_spec() -> Json:
             "spec": {
                 "$schema": _DRAFT,
                 "type": "object",
-                "properties": {"datasets": datasets},
+                "properties": {"datasets": datasets, "columns": _COLUMNS},
                 "required": ["datasets"],
             },
         },

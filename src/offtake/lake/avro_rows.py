@@ -12,6 +12,7 @@ import fastavro
 import pyarrow as pa
 
 from offtake.lake.avro_blocks import AvroError, AvroStream
+from offtake.lake.column_selection import FileLeaf
 
 Schema = Any
 """An Avro schema: a name, a union, or an object."""
@@ -46,27 +47,35 @@ class AvroRows:
             raise pa.ArrowInvalid(f"its Avro header or schema cannot be read: {error}") from None
         if not isinstance(described, dict) or described.get("type") != "record" or not described["fields"]:
             raise pa.ArrowInvalid("its Avro schema is not a record with fields")
+        self._described, self._names = described, names
         self._column = names.column(described, 0)
         self.schema = pa.schema(list(self._column.type))
 
     def batches(
-        self, most_rows: int, groups: Sequence[int] | None = None, columns: Sequence[str] | None = None
+        self,
+        most_rows: int,
+        groups: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+        leaves: Sequence[FileLeaf] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """See `RowFile`. Records are decoded whole."""
+        """See `RowFile`. Records are decoded whole; arrays are made of the top-level columns that are read."""
         if groups is not None:
             raise ValueError("Avro files are read whole")
-        del columns
+        wanted = [one.names[0] for one in leaves] if columns is None and leaves is not None else columns
+        made = self._column if not wanted else self._only(set(wanted))
+        schema = pa.schema(list(made.type))
         rows: list[Any] = []
         for record in self._records():
             rows.append(record)
             if len(rows) == most_rows:
-                yield self._batch(rows)
+                yield pa.RecordBatch.from_arrays(made.make(rows).flatten(), schema=schema)
                 rows = []
         if rows:
-            yield self._batch(rows)
+            yield pa.RecordBatch.from_arrays(made.make(rows).flatten(), schema=schema)
 
-    def _batch(self, rows: list[Any]) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays(self._column.make(rows).flatten(), schema=self.schema)
+    def _only(self, wanted: set[str]) -> "_Column":
+        fields = [one for one in self._described["fields"] if one["name"] in wanted]
+        return self._names.column({**self._described, "fields": fields}, 0)
 
     def _records(self) -> Iterator[Any]:
         try:

@@ -118,7 +118,7 @@ def _cached(deletes: EqualityDeletes, schema: TableSchema, access: FileAccess | 
 
 
 def _read_keys(deletes: EqualityDeletes, schema: TableSchema, access: FileAccess | None) -> list[pa.Array]:
-    names = ColumnNames.of(schema.arrow_schema)
+    names = ColumnNames.of(schema.table_schema)
     with open_rows(deletes.path, deletes.format, access) as file:
         columns = _Columns(deletes.field_ids, schema, names, _not_in_delete_file)
         try:

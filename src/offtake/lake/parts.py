@@ -20,6 +20,9 @@ class TableSchema:
     Workers read with `arrow`; they need `iceberg`, and PyIceberg, only for columns that a file lacks. `older_names`:
     by schema id, the name mappings for files whose column names must be resolved by that schema. `former`: schemas in
     Iceberg's form that have the columns that were dropped since, which equality deletes can refer to.
+
+    `columns`: the ids of the chosen columns by path; empty when all are delivered. `arrow` has only the chosen columns,
+    `whole` and `iceberg` have all: files are read with these, because equality deletes can refer to the others.
     """
 
     arrow: str
@@ -27,11 +30,18 @@ class TableSchema:
     name_mapping: str | None
     older_names: Mapping[int, str] = field(default_factory=dict)
     former: tuple[str, ...] = ()
+    columns: Mapping[str, int] = field(default_factory=dict)
+    whole: str | None = None
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
         """The schema of the delivered rows, with Iceberg's field ids."""
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.arrow)))
+        return _decode(self.arrow)
+
+    @cached_property
+    def table_schema(self) -> pa.Schema:
+        """All columns of the table, with Iceberg's field ids."""
+        return self.arrow_schema if self.whole is None else _decode(self.whole)
 
     def to_json(self) -> TableSchemaDocument:
         """For the stored plan."""
@@ -43,6 +53,10 @@ class TableSchema:
         }
         if self.former:
             document["former"] = list(self.former)
+        if self.columns:
+            document["columns"] = dict(self.columns)
+        if self.whole is not None:
+            document["whole"] = self.whole
         return document
 
     @staticmethod
@@ -51,7 +65,19 @@ class TableSchema:
         # Plans stored by the first version do not have it.
         older = {int(number): names for number, names in document.get("olderNames", {}).items()}
         former = tuple(document.get("former", ()))
-        return TableSchema(document["arrow"], document["iceberg"], document["nameMapping"], older, former)
+        return TableSchema(
+            document["arrow"],
+            document["iceberg"],
+            document["nameMapping"],
+            older,
+            former,
+            document.get("columns", {}),
+            document.get("whole"),
+        )
+
+
+def _decode(arrow: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(arrow)))
 
 
 @dataclass(frozen=True)

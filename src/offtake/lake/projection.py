@@ -139,7 +139,7 @@ class _StructReader:
         if isinstance(file, pa.BaseExtensionType) and file != target:
             return _then(lambda array: array.storage, self.column(file.storage_type, target, names, path))
         for is_kind, change in _NESTED.items():
-            if is_kind(target) and (is_kind(file) or (change is _StructReader.of_list and _is_list(file))):
+            if is_kind(target) and (is_kind(file) or (change is _StructReader.of_list and is_list(file))):
                 return change(self, file, target, names, path)
         return None if file == target else _leaf(file, target, path)
 
@@ -285,7 +285,8 @@ def _is_one_of(file: pa.DataType, target: pa.DataType, kinds: Sequence[Callable[
     return any(kind(file) for kind in kinds) and any(kind(target) for kind in kinds)
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether it is one of Arrow's types of lists."""
     tests = (
         pa.types.is_list,
         pa.types.is_large_list,

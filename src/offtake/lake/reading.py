@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from offtake.errors import EXPORT_FAILED, DeliveryError
 from offtake.lake import parquet_files, text
-from offtake.lake.column_selection import delivered_columns
+from offtake.lake.column_selection import delivered_leaves
 from offtake.lake.parquet_files import OpenParquet, open_parquet
 from offtake.lake.parts import FileSlice, TableSchema, narrow_types
 from offtake.lake.positions import without
@@ -71,11 +71,11 @@ def unchanged_row_groups(
 ) -> Iterator[list[StoredGroups] | None]:
     """Context manager: the slices' open files and row groups, when they can be delivered byte for byte.
 
-    None when rows, columns or text must be changed, or when there are too many files. Raises `DeliveryError` as `read`
-    does.
+    None when rows, columns or text must be changed, or when there are too many files. Also None when columns were
+    chosen, because a file's metadata can have the names of other columns. Raises `DeliveryError` as `read` does.
     """
     target = schema.arrow_schema
-    if len(pieces) > _MOST_OPEN:
+    if len(pieces) > _MOST_OPEN or schema.columns:
         yield None
         return
     with ExitStack() as opened, closing(ReadAhead(check)) as ahead:
@@ -193,13 +193,11 @@ def _read_file(
         groups, names = _checked_groups(piece, file), _names(piece, file.schema_arrow, schema)
         position = sum(file.metadata.row_group(index).num_rows for index in range(piece.first))
         deleted = left_out(ParquetRows(file), piece, groups, position, names, schema, access)
-        columns = delivered_columns(file.schema_arrow, target, names)
-        file.read_ahead(groups, columns)
         marked = _is_marked(piece, file)
-        stored = file.schema_arrow if columns is None else pa.schema([file.schema_arrow.field(one) for one in columns])
-        project = projection(stored, target, names, _missing(piece, schema))
-        # There are as many processes as cores, so threads within a process would not help.
-        for batch in file.iter_batches(_ROWS, row_groups=groups, columns=columns, use_threads=False):
+        wanted, project = delivered_leaves(file.schema_arrow, target, names), None
+        for batch in ParquetRows(file).batches(_ROWS, groups, leaves=wanted):
+            # By the batch's schema: Arrow's paths, which join names by dots, can mean other columns too.
+            project = project or projection(batch.schema, target, names, _missing(piece, schema))
             projected = project(batch if deleted is None else without(batch, position, deleted))
             position += batch.num_rows
             if not marked and invalid_text == "replace":
@@ -216,10 +214,12 @@ def _read_whole(
     with open_rows(piece.path, piece.format, access) as file:
         names = _names(piece, file.schema, schema)
         deleted = left_out(file, piece, None, 0, names, schema, access)
+        wanted = delivered_leaves(file.schema, target, names)
     # Formats that are read in sequence are opened again.
     with open_rows(piece.path, piece.format, access) as file:
-        project, position = projection(file.schema, target, names, _missing(piece, schema)), 0
-        for batch in file.batches(_ROWS):
+        project, position = None, 0
+        for batch in file.batches(_ROWS, leaves=wanted):
+            project = project or projection(batch.schema, target, names, _missing(piece, schema))
             projected = project(batch if deleted is None else without(batch, position, deleted))
             position += batch.num_rows
             if invalid_text == "replace":
@@ -236,7 +236,7 @@ def _names(piece: FileSlice, file: pa.Schema, schema: TableSchema) -> ColumnName
         return ColumnNames(json.loads(schema.older_names[piece.schema_id]))
     if piece.schema_id is not None and not has_field_ids(file):
         raise ProjectionError("column names of the table were reused, and it is unknown which columns the file has")
-    return ColumnNames(json.loads(schema.name_mapping)) if schema.name_mapping else ColumnNames.of(schema.arrow_schema)
+    return ColumnNames(json.loads(schema.name_mapping)) if schema.name_mapping else ColumnNames.of(schema.table_schema)
 
 
 def _missing(piece: FileSlice, schema: TableSchema) -> Missing:

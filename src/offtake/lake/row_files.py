@@ -9,6 +9,7 @@ from typing import Final, Protocol, cast
 
 import pyarrow as pa
 
+from offtake.lake.column_selection import FileLeaf, leaf_count
 from offtake.lake.delete_files import RowFormat
 from offtake.lake.parquet_files import OpenParquet, open_parquet
 from offtake.lake.storage.access import FileAccess
@@ -35,11 +36,16 @@ class RowFile(Protocol):
         ...
 
     def batches(
-        self, most_rows: int, groups: Sequence[int] | None = None, columns: Sequence[str] | None = None
+        self,
+        most_rows: int,
+        groups: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+        leaves: Sequence[FileLeaf] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows in batches of at most `most_rows`; of the row groups and of the top-level columns, if given.
+        """The rows in batches of at most `most_rows`; of the row groups and of the columns, if given.
 
-        Only Parquet files have row groups to choose. More columns than those named can be in the batches.
+        Only Parquet files have row groups to choose. `columns` names top-level columns, `leaves` columns at any depth;
+        at most one of them is given. More columns than those can be in the batches.
         """
         ...
 
@@ -72,14 +78,24 @@ class ParquetRows:
         return self.file.schema_arrow
 
     def batches(
-        self, most_rows: int, groups: Sequence[int] | None = None, columns: Sequence[str] | None = None
+        self,
+        most_rows: int,
+        groups: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+        leaves: Sequence[FileLeaf] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """See `RowFile`."""
         chosen = list(range(self.file.metadata.num_row_groups)) if groups is None else list(groups)
-        named = None if columns is None else list(columns)
+        named = self._leaf_paths(leaves) if columns is None else list(columns)
         self.file.read_ahead(chosen, named)
         # There are as many processes as cores, so threads within a process would not help.
         yield from self.file.iter_batches(most_rows, row_groups=chosen, columns=named, use_threads=False)
+
+    def _leaf_paths(self, leaves: Sequence[FileLeaf] | None) -> list[str] | None:
+        """The paths of the leaf columns; None for all, also when Arrow has other leaf columns than the file."""
+        if leaves is None or leaf_count(self.schema) != len(self.file.schema):
+            return None
+        return [self.file.schema.column(one.number).path for one in leaves]
 
 
 class _OrcRows:
@@ -90,13 +106,16 @@ class _OrcRows:
         self.schema = _of_orc(self._file.schema)
 
     def batches(
-        self, most_rows: int, groups: Sequence[int] | None = None, columns: Sequence[str] | None = None
+        self,
+        most_rows: int,
+        groups: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+        leaves: Sequence[FileLeaf] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """See `RowFile`. A stripe is decoded at once; writers limit them to 64 MiB by default."""
         if groups is not None:
             raise ValueError("ORC files are read whole")
-        # Names select columns here; a name that is also a path into a struct selects that too.
-        named = None if columns is None or any("." in name for name in columns) else list(columns)
+        named = _orc_paths(columns, leaves)
         for index in range(self._file.nstripes):
             stripe = self._file.read_stripe(index, columns=named)
             target = _of_orc(stripe.schema)
@@ -105,6 +124,14 @@ class _OrcRows:
             stripe = pa.RecordBatch.from_arrays(stripe.columns, schema=target)
             for first in range(0, stripe.num_rows, most_rows):
                 yield stripe.slice(first, most_rows)
+
+
+def _orc_paths(columns: Sequence[str] | None, leaves: Sequence[FileLeaf] | None) -> list[str] | None:
+    """How the ORC reader names the columns; None for all, when a name that has dots could be a path too."""
+    paths = [one.names for one in leaves or ()] if columns is None else [(name,) for name in columns]
+    if (columns is None and leaves is None) or any("." in name for path in paths for name in path):
+        return None
+    return list(dict.fromkeys(".".join(path) for path in paths))
 
 
 def _of_orc(schema: pa.Schema) -> pa.Schema:

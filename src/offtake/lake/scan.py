@@ -14,12 +14,23 @@ from typing import Literal
 
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, ManifestContent, ManifestEntryStatus
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from offtake.errors import EXPORT_FAILED, SNAPSHOT_EXPIRED, DeliveryError
-from offtake.lake import current_state, file_metadata, lineage, metadata_errors, table_refs, table_schemas
+from offtake.lake import (
+    column_lookup,
+    current_state,
+    file_metadata,
+    lineage,
+    metadata_errors,
+    table_refs,
+    table_schemas,
+)
 from offtake.lake.catalog import Lake
+from offtake.lake.column_choice import ColumnChoice
+from offtake.lake.column_lookup import Selection, UnfitChoiceError
 from offtake.lake.delete_files import DeleteFile, RowFormat
 from offtake.lake.file_metadata import FileMetadata
 from offtake.lake.lineage import RowOrigin
@@ -107,12 +118,25 @@ class TableScan:
         """How the table's files are opened; None for a table of the own lake."""
         return access_of(self.table)
 
-    def schema(self, snapshot_id: int) -> TableSchema:
-        """The schema that the snapshot was written with."""
+    def schema(self, snapshot_id: int, chosen: Selection | None = None) -> TableSchema:
+        """The schema that the snapshot was written with; `chosen`: the columns of it that are delivered."""
         with metadata_errors.translating_errors(self.name):
-            return table_schemas.table_schema(
-                self.table, file_metadata.schema_of(self.table, self._snapshot(snapshot_id))
-            )
+            return table_schemas.table_schema(self.table, self._schema_of(snapshot_id), chosen)
+
+    def select(self, snapshot_id: int, choice: ColumnChoice) -> Selection:
+        """The chosen columns of the snapshot.
+
+        Raises `DeliveryError` also when one was dropped, or the table was replaced by one with other columns.
+        """
+        with metadata_errors.translating_errors(self.name):
+            try:
+                return column_lookup.select(self.table, self._schema_of(snapshot_id), choice)
+            except UnfitChoiceError as error:
+                raise DeliveryError(
+                    EXPORT_FAILED,
+                    f"{self.name}: {error}.",
+                    "Create a source connection with columns that the table has, and let the flow use it.",
+                ) from None
 
     def full(self, to_snapshot: int) -> ScanPlan:
         """Plan a full export of the snapshot, oldest files first."""
@@ -146,6 +170,9 @@ class TableScan:
                 deleted_rows=sum(rows for rows, _ in removed),
                 deleted_keys=sum(keys for _, keys in removed),
             )
+
+    def _schema_of(self, snapshot_id: int) -> Schema:
+        return file_metadata.schema_of(self.table, self._snapshot(snapshot_id))
 
     def _snapshot(self, snapshot_id: int) -> Snapshot:
         snapshot = self.table.snapshot_by_id(snapshot_id)

@@ -36,7 +36,7 @@ def pruned_column(field_id: int, schema: TableSchema) -> pa.Schema:
 
     Raises `ProjectionError` when the table has no such field outside of lists and maps.
     """
-    found = _pruned(schema.arrow_schema, field_id)
+    found = _pruned(schema.table_schema, field_id)
     if found is None:
         found = next((one for one in map(_arrow, schema.former) if _pruned(one, field_id)), None)
         found = None if found is None else _pruned(found, field_id)

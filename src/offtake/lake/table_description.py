@@ -8,6 +8,7 @@ import pyarrow as pa
 from offtake.documents import Json
 from offtake.lake import reading, scan, slicing
 from offtake.lake.catalog import Lake
+from offtake.lake.column_choice import ColumnChoice
 from offtake.lake.table_names import TableName
 
 
@@ -85,16 +86,18 @@ def describe(lake: Lake, table: TableName) -> Description:
     )
 
 
-def preview(lake: Lake, table: TableName, limit: int, ref: str | None = None) -> pa.Table:
+def preview(
+    lake: Lake, table: TableName, limit: int, ref: str | None = None, choice: ColumnChoice | None = None
+) -> pa.Table:
     """The first rows of the table, at most `limit`; empty when it does not exist. Reads only the batches it needs.
 
-    `ref`: of this branch or tag, by default of main.
+    `ref`: of this branch or tag, by default of main. `choice`: these columns only.
     """
     found = scan.find_table(lake, table)
     snapshot = None if found is None else found.snapshot_of(ref)
     if found is None or snapshot is None:
         return pa.table({})
-    schema = found.schema(snapshot)
+    schema = found.schema(snapshot, None if choice is None else found.select(snapshot, choice))
     files = found.full(snapshot).files
     pieces = [piece for part in slicing.slices(files, 2**62, 2**62, found.access) for piece in part]
     batches: list[pa.RecordBatch] = []

@@ -6,23 +6,30 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from offtake.lake import file_metadata
+from offtake.lake.column_lookup import Selection
 from offtake.lake.parts import TableSchema, narrow_types
 
 
-def table_schema(table: Table, schema: Schema) -> TableSchema:
-    """A schema of the table, for workers."""
-    # Slow to import, and a server that plans nothing does without.
-    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
-
-    arrow = narrow_types(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+def table_schema(table: Table, schema: Schema, chosen: Selection | None = None) -> TableSchema:
+    """A schema of the table, for workers; with `chosen`, these columns of it are delivered."""
     mapping = table.name_mapping()
     return TableSchema(
-        arrow=base64.b64encode(arrow).decode(),
+        arrow=_arrow(schema if chosen is None else chosen.schema),
         iceberg=schema.model_dump_json(),
         name_mapping=mapping.model_dump_json() if mapping else None,
         older_names=file_metadata.former_names(table),
         former=_former(table, schema),
+        columns={} if chosen is None else chosen.columns,
+        whole=None if chosen is None else _arrow(schema),
     )
+
+
+def _arrow(schema: Schema) -> str:
+    # Slow to import, and a server that plans nothing does without.
+    from pyiceberg.io.pyarrow import schema_to_pyarrow  # noqa: PLC0415 - see above
+
+    arrow = narrow_types(schema_to_pyarrow(schema, include_field_ids=True)).serialize()
+    return base64.b64encode(arrow).decode()
 
 
 def _former(table: Table, schema: Schema) -> tuple[str, ...]:

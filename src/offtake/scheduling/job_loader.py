@@ -16,6 +16,7 @@ from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.exporting.job import DatasetExport, ExportJob, SnapshotRange
 from offtake.exporting.target import DeliveryTarget
 from offtake.flows import encryption, flows, host_key_pinning, specs, windows
+from offtake.flows.column_choices import choice_of
 from offtake.flows.credentials import open_credentials
 from offtake.flows.host_key_pinning import PinStore
 from offtake.flows.schedule import FULL
@@ -158,4 +159,5 @@ def _dataset(
         export=export,
         has_table=(row is not None and datasets.is_registered(row)) or session.scalar(landed) is not None,
         ref=(source.refs or {}).get(dataset_id) if source else None,
+        columns=choice_of(source, dataset_id) if source else None,
     )

@@ -6,7 +6,7 @@ It has names, row counts, sizes and hashes of the files, and no data (contract, 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from offtake.store.tables import Run, RunDataset, RunPart
 
@@ -23,13 +23,17 @@ class DeliveredFile(TypedDict):
 
 
 class DeliveredDataset(TypedDict):
-    """A dataset in the manifest: the range of its snapshots, `full` or `incremental`, and the deleted rows in it."""
+    """A dataset in the manifest: the range of its snapshots, `full` or `incremental`, and the deleted rows in it.
+
+    `columns`: the paths of the delivered columns; absent when all are delivered.
+    """
 
     dataSetId: str
     exportKind: str
     fromSnapshotId: int | None
     toSnapshotId: int | None
     deletedRecordCount: int
+    columns: NotRequired[list[str]]
 
 
 class Manifest(TypedDict):
@@ -89,13 +93,16 @@ def _result(part: RunPart, dataset: RunDataset) -> DeliveredFile:
 
 
 def _dataset(dataset: RunDataset) -> DeliveredDataset:
-    return {
+    document: DeliveredDataset = {
         "dataSetId": dataset.dataset_id,
         "exportKind": dataset.kind,
         "fromSnapshotId": dataset.from_snapshot,
         "toSnapshotId": dataset.to_snapshot,
         "deletedRecordCount": dataset.deleted_rows,
     }
+    if dataset.columns:
+        document["columns"] = list(dataset.columns)
+    return document
 
 
 def _iso(epoch_ms: int) -> str:

@@ -13,7 +13,7 @@ from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.run_leases import Lease, lock_run
 from offtake.store.run_parts import run_datasets, run_parts
-from offtake.store.tables import Batch, Dataset, Run, RunDataset, RunPart, Watermark
+from offtake.store.tables import Batch, Dataset, Run, RunDataset, RunPart, SourceConnection, Watermark
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,24 @@ def save_plan(
         run.warnings = warnings
         run.manifest_key = basis.manifest_key
         session.add_all([*datasets, *parts])
+        if not run.pins:
+            _rename_chosen_columns(session, run, datasets)
+
+
+def _rename_chosen_columns(session: Session, run: Run, datasets: Iterable[RunDataset]) -> None:
+    """Store the present paths of the run's chosen columns, so that the source connection shows renamed ones."""
+    source = session.get(SourceConnection, run.source_connection_id)
+    if source is None or not source.columns:
+        return
+    changed = dict(source.columns)
+    for dataset in datasets:
+        path_of = {field_id: path for path, field_id in dataset.columns.items()}
+        stored = changed.get(dataset.dataset_id)
+        if stored is not None and path_of:
+            columns = [one | {"path": path_of.get(one["id"], one["path"])} for one in stored["columns"]]
+            changed[dataset.dataset_id] = stored | {"columns": columns}
+    if changed != source.columns:
+        source.columns = changed
 
 
 def count_rewrites(database: Database, dataset_ids: Iterable[str]) -> dict[str, int]:

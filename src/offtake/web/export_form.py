@@ -14,7 +14,7 @@ from offtake.destinations.parameters import TargetParams
 from offtake.documents import Json
 from offtake.errors import InvalidInputError
 from offtake.flows.schedule import Schedule, ScheduleRules
-from offtake.web import forms, macros, schedule_form
+from offtake.web import column_form, forms, macros, schedule_form
 from offtake.web.forms import Field
 from offtake.web.schedule_form import ScheduleForm
 
@@ -63,6 +63,11 @@ class ExportForm:
     def params(self) -> Json:
         """The target connection's params, not validated."""
         return params(self.destination.parameters, self.sent) if self.destination else {}
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """By dataset id, the paths of the chosen columns; without datasets that are delivered with all columns."""
+        return column_form.read(self.sent, self.dataset_ids)
 
     def target(self) -> TargetParams:
         """The validated params; raises `InvalidInputError` with paths below `/params`."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from offtake.contract import folder_templates
 from offtake.contract.folder_templates import TemplateValues
+from offtake.documents import ColumnChoiceDocument
 from offtake.errors import InvalidInputError
 from offtake.store.tables import Connection
 from offtake.web import macros, schedule_form, schedules
@@ -23,13 +24,17 @@ _EXAMPLE: Final = [("DATASET_ID", "Dataset")]
 
 @dataclass
 class State:
-    """The form with what it refers to. `chosen`: id and name of the datasets; `problems`: of each step, by field."""
+    """The form with what it refers to. `chosen`: id and name of the datasets; `problems`: of each step, by field.
+
+    `columns`: the chosen columns by dataset id, looked up in the tables.
+    """
 
     form: ExportForm
     account: Connection | None = None
     chosen: Sequence[tuple[str, str]] = ()
     organisation: str = ""
     problems: dict[int, dict[str, str]] = field(default_factory=dict)
+    columns: dict[str, ColumnChoiceDocument] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from lucide.jinja import lucide
 from markupsafe import Markup
 
-from offtake.web import batch_states, forms, navigation, static_files, times
+from offtake.web import batch_states, column_form, forms, navigation, static_files, times
 from offtake.web.person import Person
 from offtake.web.typed_names import name_to_type
 
@@ -84,6 +84,7 @@ def environment() -> jinja2.Environment:
         "duration": times.duration,
         "quoted": quoted,
         "files_in_words": forms.files_in_words,
+        "columns_in_words": column_form.in_words,
     }
     return found
 

@@ -9,11 +9,12 @@ from starlette.datastructures import FormData
 from offtake.contract.json_patch import Operation
 from offtake.destinations import registry, schema
 from offtake.destinations.base import Destination
-from offtake.documents import Json
+from offtake.documents import ColumnChoiceDocument, Json
 from offtake.errors import InvalidInputError
+from offtake.flows import column_choices
 from offtake.flows.flow_views import FlowView
 from offtake.flows.schedule import ScheduleRules
-from offtake.web import export_form, forms, macros, schedule_form, schedules
+from offtake.web import column_form, export_form, forms, macros, schedule_form, schedules
 from offtake.web.form_body import text, texts
 from offtake.web.forms import Field
 from offtake.web.person import Person
@@ -70,6 +71,14 @@ class SettingsForm:
         return list(dict.fromkeys([*self.hidden, *texts(self.sent, "dataset")]))
 
     @property
+    def columns(self) -> dict[str, list[str]]:
+        """By dataset id, the paths of the chosen columns; without datasets that are delivered with all columns."""
+        stored, sent = column_choices.paths_of(self.view.source), self.sent
+        shown = [one for one in self.dataset_ids if sent is not None and column_form.PREFIX + one in sent]
+        entered = {} if sent is None else column_form.read(sent, shown)
+        return entered | {one: stored[one] for one in self.dataset_ids if one in stored and one not in shown}
+
+    @property
     def schedule(self) -> ScheduleForm:
         """The schedule's fields."""
         person, months = self.person, self.person.backend.schedule_rules.default_schedule_months
@@ -107,7 +116,7 @@ class SettingsForm:
             found["template"] = wrong
         if not self.dataset_ids:
             found["dataset"] = "Choose at least one dataset."
-        if self.hidden and self.changes_datasets():
+        if self.hidden and self.changes_source():
             found["dataset"] = "Your roles do not show all datasets of this dataflow, so you may not change the choice."
         return found | self._place_problems()
 
@@ -122,9 +131,22 @@ class SettingsForm:
             found.append(Operation("replace", "/labels", self.labels))
         return found + self._schedule_operations()
 
+    def changes_source(self) -> bool:
+        """Whether other datasets or other columns were chosen."""
+        return self.changes_datasets() or self.columns != column_choices.paths_of(self.view.source)
+
     def changes_datasets(self) -> bool:
         """Whether other datasets were chosen."""
         return set(self.dataset_ids) != set(self.view.source.dataset_ids)
+
+    def choose_columns(self) -> tuple[dict[str, ColumnChoiceDocument], dict[str, str]]:
+        """The choices by dataset id, and the problems by field; stored choices stay as they are."""
+        source, chosen = self.view.source, self.columns
+        stored = column_choices.paths_of(source)
+        kept = {one: source.columns[one] for one in chosen if source.columns and stored.get(one) == chosen[one]}
+        changed = {one: paths for one, paths in chosen.items() if one not in kept}
+        found, problems = column_form.choose(self.person, self.dataset_ids, source.refs or {}, changed)
+        return kept | found, problems
 
     def target_operations(self) -> list[Operation]:
         """The changes of the place and the files."""
@@ -157,6 +179,11 @@ class SettingsForm:
             found += [("Schedule", schedules.in_words(schedule)), ("Ends", schedules.end_in_words(schedule))]
         if self.changes_datasets():
             found.append(("Datasets", ", ".join(self.names.get(one, one) for one in view.source.dataset_ids[:_MANY])))
+        found += [
+            (f"Columns of {self.names.get(one, one)}", column_form.in_words(stored.columns.get(one, ())) or "all")
+            for one in self.dataset_ids
+            if stored.columns.get(one) != self.columns.get(one)
+        ]
         before_fields = {one.key: one for one in stored.fields({})}
         for one in self.fields({}):
             before = before_fields[one.key]

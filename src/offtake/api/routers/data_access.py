@@ -16,6 +16,7 @@ from offtake.catalog import batch_files, batch_reports, dataset_documents
 from offtake.catalog.batch_files import BatchFile
 from offtake.contract import catalog_query, problems
 from offtake.documents import Json
+from offtake.flows import chosen_columns
 
 router = APIRouter(tags=["data access"])
 
@@ -28,6 +29,13 @@ _VERSION: Final = "1.0.0"
 Start = Annotated[str | None, Query(description="How many items to skip.")]
 Limit = Annotated[str | None, Query(description="Items per page, 1 to 100.")]
 Rows = Annotated[str | None, Query(description="Number of rows, 1 to 1000; default 100.")]
+DeliveredBy = Annotated[
+    str | None,
+    Query(
+        alias="sourceConnectionId",
+        description="The rows as a source connection delivers them: of its branch or tag, with its columns.",
+    ),
+]
 Name = Annotated[str | None, Query(alias="path", description="The name of a file: returns its bytes.")]
 Range = Annotated[str | None, Header(alias="Range", description="A byte range such as bytes=0-99.")]
 
@@ -135,11 +143,14 @@ def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
 
 
 @router.get("/datasets/{dataset_id}/rows", response_class=Response, **document_operation(also={200: _LINES}))
-def rows(caller: CallerOf, backend: BackendOf, dataset_id: str, limit: Rows = None) -> Response:
+def rows(
+    caller: CallerOf, backend: BackendOf, dataset_id: str, limit: Rows = None, source: DeliveredBy = None
+) -> Response:
     """Get the first rows of a dataset as lines of JSON (NDJSON), numbers with all their digits (an extension)."""
     most = catalog_query.number("/limit", limit or str(_MOST), 1, _MOST_ROWS)
     with backend.database.reading() as session:
-        lines = dataset_documents.preview_lines(session, backend.lake, caller, dataset_id, most)
+        chosen = (None, None) if source is None else chosen_columns.delivered_by(session, caller, source, dataset_id)
+        lines = dataset_documents.preview_lines(session, backend.lake, caller, dataset_id, most, *chosen)
     return Response("".join(f"{one}\n" for one in lines), media_type=_LINES)
 
 

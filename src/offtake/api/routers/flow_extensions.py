@@ -52,8 +52,9 @@ def preview_draft(caller: CallerOf, backend: BackendOf, body: JsonBody, rows: Ro
     now_ms = backend.clock.now_ms()
     with backend.database.reading() as session:
         source_connections.check_refs(session, backend.lake, caller, draft.source_connection)
+        columns = source_connections.choose_columns(session, backend.lake, caller, draft.source_connection)
     with backend.database.dry_run() as session:
-        flow = flow_previews.create(session, caller, draft, now_ms, backend.schedule_rules)
+        flow = flow_previews.create(session, caller, draft, columns, now_ms, backend.schedule_rules)
         plan = flow_previews.plan(session, caller, flow, now_ms, is_draft=True)
     with backend.database.reading() as session:
         return flow_previews.with_rows(session, backend.lake, caller, plan, rows)

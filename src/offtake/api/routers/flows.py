@@ -10,7 +10,7 @@ from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op, SubOp
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.documents import Json
-from offtake.flows import flow_changes, flow_documents, flows, queries
+from offtake.flows import chosen_columns, flow_changes, flow_documents, flows, queries
 
 router = APIRouter(tags=["flows"])
 
@@ -24,6 +24,8 @@ router = APIRouter(tags=["flows"])
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Create a flow: a scheduled export of datasets."""
+    with backend.database.reading() as session:
+        chosen_columns.check_new_flow(session, backend.lake, caller, body)
     with backend.database.writing() as session:
         row = flows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
         return responses.update_response(response, row)
@@ -76,6 +78,8 @@ def update(
 ) -> Json:
     """Update a flow (JSON Patch)."""
     now_ms = backend.clock.now_ms()
+    with backend.database.reading() as session:
+        chosen_columns.check_changed_flow(session, backend.lake, caller, body)
     with backend.database.writing() as session:
         row = flow_changes.update(session, caller, flow_id, body, if_match, now_ms, backend.schedule_rules)
         return responses.update_response(response, row)

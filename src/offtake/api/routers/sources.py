@@ -30,8 +30,9 @@ def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Respo
     """Create a source connection."""
     with backend.database.reading() as session:
         source_connections.check_refs(session, backend.lake, caller, body)
+        columns = source_connections.choose_columns(session, backend.lake, caller, body)
     with backend.database.writing() as session:
-        row = source_connections.create(session, caller, body, backend.clock.now_ms())
+        row = source_connections.create(session, caller, body, backend.clock.now_ms(), columns)
         return responses.update_response(response, row)
 
 

@@ -31,7 +31,11 @@ class Connection(Entity, Base):
 
 
 class SourceConnection(Entity, Base):
-    """The datasets that a flow exports. `refs`: by dataset id, the branch or tag of those not exported from main."""
+    """The datasets that a flow exports. `refs`: by dataset id, the branch or tag of those not exported from main.
+
+    `columns`: by dataset id, the columns of those not exported with all, as `documents.ColumnChoiceDocument`. Plans of
+    runs update the paths of renamed ones, which does not change the version.
+    """
 
     __tablename__ = "source_connections"
     __table_args__ = (Index(None, "sandbox_id", "updated_at", "id"),)
@@ -40,6 +44,7 @@ class SourceConnection(Entity, Base):
     base_connection_id: Mapped[str]
     dataset_ids: Mapped[list[str]]
     refs: Mapped[Json | None]
+    columns: Mapped[Json | None]
     data: Mapped[Json | None]
 
 

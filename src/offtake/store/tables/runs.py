@@ -1,5 +1,7 @@
 """Runs, their plans and files, and the position (watermark) of each flow."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -127,6 +129,11 @@ class RunDataset(Base):
     deleted_rows: Mapped[int]
     error: Mapped[InfoItem | None]
     taken_over_by: Mapped[str | None]
+
+    @property
+    def columns(self) -> Mapping[str, int]:
+        """The ids of the chosen columns by path; empty when all are delivered."""
+        return {} if self.schema is None else self.schema.get("columns", {})
 
 
 class RunPart(Base):

@@ -19,7 +19,7 @@ from offtake.flows import account_choice, account_lists, adhoc, connection_check
 from offtake.flows.adhoc import AdhocDestination
 from offtake.flows.flow_creation import NewExport
 from offtake.store.tables import Connection
-from offtake.web import connection_form, export_form, forms, schedule_form
+from offtake.web import column_form, connection_form, export_form, forms, schedule_form
 from offtake.web.export_form import NEW_ACCOUNT, REVIEW, STEPS, ExportForm
 from offtake.web.export_state import State, previews
 from offtake.web.form_body import Form, Looked
@@ -78,7 +78,7 @@ def finish(request: Request, person: PersonOf, sent: Form) -> Response:
 def preview(request: Request, person: PersonOf, sent: Looked) -> Response:
     """The paths and the next runs that the form would give."""
     person.caller.require(EXPORT_DATASETS)
-    state = _check(person, _read(person, sent))
+    state = _check(person, _read(person, sent), with_columns=False)
     return page(request, person, "export-preview.html", preview=previews(person, state))
 
 
@@ -86,7 +86,8 @@ def _read(person: Person, sent: ImmutableMultiDict[str, object]) -> ExportForm:
     return export_form.read(sent, person.now_ms, person.zone, person.backend.schedule_rules.default_schedule_months)
 
 
-def _check(person: Person, form: ExportForm) -> State:
+def _check(person: Person, form: ExportForm, *, with_columns: bool = True) -> State:
+    """The form's state; `with_columns`: chosen columns are looked up in the tables."""
     state = State(form)
     rules = person.backend.schedule_rules
     with person.backend.database.reading() as session:
@@ -105,6 +106,9 @@ def _check(person: Person, form: ExportForm) -> State:
         state.problems[2] = {"dataset": "Choose at least one dataset."}
     if destination is not None:
         state.problems[3] = export_form.place_problems(form)
+        if with_columns:
+            state.columns, wrong = column_form.choose(person, form.dataset_ids, {}, form.columns)
+            state.problems[3] |= wrong
     state.problems[4] = export_form.schedule_problems(form, person.now_ms, rules)
     return state
 
@@ -115,6 +119,7 @@ def _show(request: Request, person: Person, state: State, status: int = 200, **a
     tried = form.step > step
     shown = state.problems.get(step, {}) if tried or status >= 400 else {}  # noqa: PLR2004 - an HTTP status
     rules = person.backend.schedule_rules
+    columns = column_form.fields(state.chosen, form.columns, shown)
     return page(
         request,
         person,
@@ -124,8 +129,9 @@ def _show(request: Request, person: Person, state: State, status: int = 200, **a
         state=state,
         step=step,
         fields=form.fields(shown),
+        column_fields=columns,
         problems=shown,
-        summary=forms.summary(shown, forms.labels_of(*form.fields({})) | _LABELS, inline=step > _OF_DATASETS),
+        summary=forms.summary(shown, forms.labels_of(*form.fields({}), *columns) | _LABELS, inline=step > _OF_DATASETS),
         intervals=[(str(hours), f"{hours} h") for hours in sorted(rules.hour_intervals)],
         months=rules.default_schedule_months or 0,
         base=person.url("export"),
@@ -184,6 +190,7 @@ def _new_export(state: State) -> NewExport:
         params=form.params,
         schedule=schedule,
         endless=form.schedule.endless,
+        columns=state.columns,
     )
 
 

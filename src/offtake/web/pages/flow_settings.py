@@ -1,6 +1,6 @@
 """The settings of a dataflow: one form, refused when what it changes was changed meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,8 +15,9 @@ from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS
 from offtake.contract.json_patch import Operation
 from offtake.contract.problems import Problem
+from offtake.documents import ColumnChoiceDocument
 from offtake.flows import flow_changes, flow_creation, flow_views, target_connections
-from offtake.web import export_form, export_state, forms, schedule_form
+from offtake.web import column_form, export_form, export_state, forms, schedule_form
 from offtake.web.export_state import Place, Preview
 from offtake.web.form_body import Form, text
 from offtake.web.person import Person, PersonOf
@@ -71,11 +72,12 @@ def save(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Respon
     form = _load(person, flow_id, sent)
     if text(sent, "do") == "search":
         return _show(request, person, form)
-    wrong = form.problems(person.backend.schedule_rules)
+    columns, unknown = form.choose_columns()
+    wrong = form.problems(person.backend.schedule_rules) | unknown
     if wrong:
         return _show(request, person, form, 422, _Outcome(wrong))
     try:
-        _store(person, form, sent)
+        _store(person, form, sent, columns)
     except Problem as problem:
         if problem.code == problems.OTHER_VERSION:
             fresh = _load(person, flow_id, sent)
@@ -102,14 +104,14 @@ def _load(person: Person, flow_id: str, sent: FormData | None) -> SettingsForm:
     return SettingsForm(person, view, names, sent, sorted(hidden))
 
 
-def _store(person: Person, form: SettingsForm, sent: FormData) -> None:
+def _store(person: Person, form: SettingsForm, sent: FormData, columns: Mapping[str, ColumnChoiceDocument]) -> None:
     """Store the changes in one transaction, each only if what it changes has the version that the form showed."""
     backend, caller, flow = person.backend, person.caller, form.view.flow
     operations, of_target = form.flow_operations(), form.target_operations()
     with backend.database.writing() as session:
-        if form.changes_datasets():
+        if form.changes_source():
             source = flow_creation.create_source(
-                session, caller, form.name, form.dataset_ids, person.now_ms, form.view.source.refs
+                session, caller, form.name, form.dataset_ids, person.now_ms, form.view.source.refs, columns
             )
             session.flush()
             operations.append(Operation("replace", "/sourceConnectionIds", [source.id]))
@@ -157,6 +159,7 @@ def _show(
         chosen = datasets.names_of(session, person.caller, form.dataset_ids)
     schedule, rules = form.schedule, person.backend.schedule_rules
     fields = form.fields(refusal.problems)
+    columns = column_form.fields(chosen, form.columns, refusal.problems)
     return page(
         request,
         person,
@@ -169,6 +172,7 @@ def _show(
         saved=status < 400 and form.sent is None and url.text("saved") == "all",  # noqa: PLR2004 - an HTTP status
         schedule=schedule,
         fields=fields,
+        column_fields=columns,
         datasets=found[:_SHOWN],
         more_datasets=len(found) > _SHOWN,
         search=search,
@@ -177,5 +181,5 @@ def _show(
         intervals=[(str(hours), f"{hours} h") for hours in sorted(rules.hour_intervals)],
         zones=schedule_form.zones(person.zone, schedule.zone),
         preview=_preview(person, form),
-        summary=forms.summary(refusal.problems, _LABELS | forms.labels_of(*fields), inline=True),
+        summary=forms.summary(refusal.problems, _LABELS | forms.labels_of(*fields, *columns), inline=True),
     )
