@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
-from offtake.catalog import datasets
+from offtake.catalog import datasets, lake_catalog_calls
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
@@ -22,6 +22,7 @@ from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import MAIN, UnknownRefError, ref_snapshot
+from offtake.store.database import Database
 from offtake.store.tables import Connection, Dataset, SourceConnection
 
 _LAKE_CONNECTION = "Data Lake"
@@ -93,10 +94,10 @@ def create(session: Session, caller: Caller, body: Sent, now_ms: int) -> SourceC
     return row
 
 
-def check_refs(session: Session, lake: Lake, caller: Caller, body: Sent) -> None:
+def check_refs(database: Database, lake: Lake, caller: Caller, body: Sent) -> None:
     """Raise `Problem` for branches and tags that the tables of the body's datasets do not have. Reads these tables.
 
-    What else is wrong with the body is left to `create`.
+    Raises 3503 and 3504 as `lake_catalog_calls.read` does. What else is wrong with the body is left to `create`.
     """
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
@@ -105,24 +106,24 @@ def check_refs(session: Session, lake: Lake, caller: Caller, body: Sent) -> None
     except Problem:
         return
     refs = refs_of(new)
-    known = {
-        row.id: row
-        for row in session.scalars(select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs)))
-    }
+    with database.reading() as session:
+        named = session.scalars(select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs)))
+        known = {row.id: row for row in named}
     found = []
     for index, dataset in enumerate(new.params.datasets):
         row = known.get(dataset.data_set_id)
         if dataset.ref is None or row is None:
             continue
-        why = _why_unknown(lake, row, dataset.ref)
+        why = _why_unknown(lake, caller, row, dataset.ref)
         found += [FieldProblem(f"/params/datasets/{index}/ref", why)] if why else []
     if found:
         raise problems.of_fields(InvalidInputError(found))
 
 
-def _why_unknown(lake: Lake, row: Dataset, ref: str) -> str | None:
+def _why_unknown(lake: Lake, caller: Caller, row: Dataset, ref: str) -> str | None:
+    name = TableName(row.table_name)
     try:
-        table = scan.find_table(lake, TableName(row.table_name))
+        table = lake_catalog_calls.read(caller, [name], lambda: scan.find_table(lake, name))
         if table is None:
             return f"dataset {row.id} has no rows yet, and so no branches and tags"
         ref_snapshot(table.table, ref)

@@ -127,19 +127,19 @@ def file_headers(caller: CallerOf, backend: BackendOf, file_id: str, name: Name 
     return Response(headers=_headers(found) | {"Content-Length": str(found.bytes)}, media_type=_BYTES)
 
 
-@router.get("/datasets/{dataset_id}/preview", **document_operation(examples.PREVIEW))
+@router.get("/datasets/{dataset_id}/preview", **document_operation(examples.PREVIEW, errors=(502,)))
 def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
     """Get the first rows of a dataset, at most 100."""
-    with backend.database.reading() as session:
-        return {"data": dataset_documents.preview(session, backend.lake, caller, dataset_id, _MOST)}
+    return {"data": dataset_documents.preview(backend.database, backend.lake, caller, dataset_id, _MOST)}
 
 
-@router.get("/datasets/{dataset_id}/rows", response_class=Response, **document_operation(also={200: _LINES}))
+@router.get(
+    "/datasets/{dataset_id}/rows", response_class=Response, **document_operation(also={200: _LINES}, errors=(502,))
+)
 def rows(caller: CallerOf, backend: BackendOf, dataset_id: str, limit: Rows = None) -> Response:
     """Get the first rows of a dataset as lines of JSON (NDJSON), numbers with all their digits (an extension)."""
     most = catalog_query.number("/limit", limit or str(_MOST), 1, _MOST_ROWS)
-    with backend.database.reading() as session:
-        lines = dataset_documents.preview_lines(session, backend.lake, caller, dataset_id, most)
+    lines = dataset_documents.preview_lines(backend.database, backend.lake, caller, dataset_id, most)
     return Response("".join(f"{one}\n" for one in lines), media_type=_LINES)
 
 
