@@ -141,7 +141,7 @@ def documents(
 class _TableReads:
     """Reads of tables for one answer, which end after five seconds for registered tables.
 
-    A catalog that has not answered once is not asked again.
+    After a call of a catalog has failed, its other tables are left out.
     """
 
     def __init__(self, caller: Caller, lake: "LakeOf") -> None:
