@@ -22,7 +22,7 @@ def install() -> None:
     """Check all calls of this process from now on."""
     for name in ("reading", "writing"):
         setattr(Database, name, _counting(getattr(Database, name)))
-    for name in ("_load", "_open", "refusal"):
+    for name in ("_load", "_open", "check"):
         setattr(RegisteredTables, name, _checked(getattr(RegisteredTables, name)))
 
 

@@ -246,7 +246,7 @@ def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: F
     register(offtake, foreign)
     for command, problem in (
         (("catalog", "add", "lakehouse", *foreign.options), "already exists"),
-        (("catalog", "show", "lakehuose"), "There are: lakehouse"),
+        (("catalog", "show", "lakehuose"), "Did you mean lakehouse?"),
         (("catalog", "test", "lakehouse", "--table", "sales.nothing"), "has no table sales.nothing"),
         (("catalog", "test", "lakehouse", "--table", "orders"), "must be a namespace and a name"),
         (("dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"), "registered already"),

@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 from offtake.contract import problems
 from offtake.contract.caller import MANAGE_CATALOGS, OPERATOR, Caller
 from offtake.contract.problems import Problem
-from offtake.errors import DeliveryError, FieldProblem
+from offtake.errors import SOURCE_UNAVAILABLE, DeliveryError, FieldProblem
 from offtake.lake.catalogs.opening import CatalogConfig, Identifier
-from offtake.lake.registered import RegisteredTables
+from offtake.lake.registered import CheckedCatalog, RegisteredTables
 from offtake.lake.table_names import TableName, parse
 
 MOST_NAMES: Final = 100
@@ -64,12 +64,22 @@ def find_uuid(tables: RegisteredTables, caller: Caller, catalog_id: str, identif
     return call(caller, "/table", lambda: tables.find_uuid(catalog_id, identifier))
 
 
-def refusal(
+def check(
     tables: RegisteredTables, caller: Caller, config: CatalogConfig, identifier: Identifier | None = None
-) -> DeliveryError | None:
-    """Why the catalog, which may not be stored yet, cannot be used; None when it answers."""
+) -> CheckedCatalog:
+    """Whether the catalog, which may not be stored yet, can be used, and the table be read."""
     caller.require(MANAGE_CATALOGS)
-    return call(caller, "/table", lambda: tables.refusal(config, identifier))
+    try:
+        return call(caller, "/table", lambda: tables.check(config, identifier))
+    except Problem as problem:
+        if problem.code != problems.CATALOG_AWAY:
+            raise
+        return CheckedCatalog(DeliveryError(SOURCE_UNAVAILABLE, problem.message))
+
+
+def refusal(tables: RegisteredTables, caller: Caller, config: CatalogConfig) -> DeliveryError | None:
+    """Why the catalog, which may not be stored yet, cannot be used; None when it answers."""
+    return check(tables, caller, config).refusal
 
 
 def parse_name(text: object, path: str, least: int = 1) -> Identifier:

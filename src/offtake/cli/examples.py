@@ -17,6 +17,7 @@ EXAMPLES: Final = {
     "dataset update": "dataset update events --evolve",
     "dataset delete": "dataset delete events",
     "dataset label": "dataset label events core/C1",
+    "dataset maintain": "dataset maintain events",
     "batch list": "batch list events",
     "batch show": "batch show 01KJM8QF0G3V9",
     "batch revert": "batch revert 01KJM8QF0G3V9",
@@ -60,7 +61,9 @@ EXAMPLES: Final = {
     "catalog add": "catalog add lakehouse --type rest --property uri=https://catalog.example.org",
     "catalog list": "catalog list",
     "catalog show": "catalog show lakehouse",
-    "catalog test": "catalog test lakehouse",
+    "catalog test": "catalog test lakehouse --table sales.orders",
+    "catalog update": "catalog update lakehouse --secret credential",
+    "catalog sync": "catalog sync lakehouse",
     "catalog remove": "catalog remove lakehouse",
 }
 """The words after `offtake`, by the words of the command."""
