@@ -110,7 +110,14 @@ def test_secrets_are_changed_and_entered_again_when_the_endpoint_changes(
 def test_tables_and_namespaces_are_registered(way: Way, server: RestCatalogServer, deployed: Deployment) -> None:
     made = json_of(way, "dataset", "register", "orders", "--catalog", "lakehouse", "--table", "sales.orders")
     assert (made["catalog"], made["table"]) == ("lakehouse", "sales.orders")
-    assert json_of(way, "dataset", "show", "orders")["rows"] == 3
+    found = json_of(way, "dataset", "show", "orders")
+    kept = {"catalogId": found["registered"]["catalogId"], "catalog": "lakehouse", "table": "sales.orders"}
+    assert (found["rows"], found["registered"]) == (3, kept | {"uuid": found["registered"]["uuid"]})
+    shown = says(way, "dataset", "show", "orders")
+    assert "is the registered table sales.orders of catalog lakehouse\n" in shown
+    assert f"it is read-only here; its UUID is {found['registered']['uuid']}\n" in shown
+    assert "id\tlong\tFalse\n" in shown
+    assert "new columns" not in shown
     assert "registered already" in refused(
         way, "dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"
     )
@@ -121,6 +128,12 @@ def test_tables_and_namespaces_are_registered(way: Way, server: RestCatalogServe
     server.tables.create_table(("sales", "late"), SCHEMA)
     synced = json_of(way, "catalog", "sync", "lakehouse")["sales"]
     assert (synced["appeared"], synced["gone"], synced["problem"]) == (["sales.late"], ["sales.stock"], None)
+    listed = says(way, "dataset", "list").splitlines()
+    assert listed[0].split("\t")[-1] == "REGISTERED TABLE"
+    assert any("sales.stock of catalog lakehouse, gone since 2026-03-01" in one for one in listed)
+    assert any(one.endswith("\tsales.late of catalog lakehouse") for one in listed)
+    assert "has no table sales.stock" in way("dataset", "show", "sales.stock")[2]
+    assert "gone since 2026-03-01" in way("dataset", "show", "sales.stock")[1]
     assert "sales\t2\t0" in says(way, "catalog", "show", "lakehouse")
     assert "Delete them first" in refused(way, "catalog", "remove", "lakehouse")
     server.fails = 503

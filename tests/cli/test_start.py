@@ -118,7 +118,8 @@ def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, mo
         "run verify x", "dataset list", f"dataset import x {file}", "dataset create x --column id:long", "batch list",
         "batch revert x", "connection list", "connection test x", "client list", "role list", "sandbox list",
         "audit list", "catalog list", "catalog show x", "catalog test x", "catalog sync x",
-        "dataset register x --catalog x", "catalog add x --type rest --property uri=https://x", "catalog update x --name y",
+        "dataset register x --catalog x", "catalog add x --type rest --property uri=https://x",
+        "catalog update x --name y",
         "catalog remove x", "dataset maintain",
     ]  # fmt: skip
     _, found = carried_out(REMOTE.format(commands=commands), OF_A_SERVER | {"pyarrow", "starlette", "offtake.settings"})

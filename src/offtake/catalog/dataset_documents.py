@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlparse
@@ -20,7 +20,7 @@ from offtake.documents import Json
 from offtake.errors import DeliveryError
 from offtake.lake.table_names import TableName, parse
 from offtake.store.database import Database
-from offtake.store.tables import Batch, Dataset
+from offtake.store.tables import Batch, Dataset, LakeCatalog
 
 if TYPE_CHECKING:
     from offtake.lake.catalog import Lake
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _STATE: Final = {"aspect": "production", "state": "DRAFT", "status": "enabled"}
 _OBSERVABLE: Final = "observableSchema"
 _EXTENSIONS: Final = "extensions"
+_OWN_EXTENSION: Final = "extensions.offtake"
+"""In `properties`: the extensions that need no table."""
 _TABLE_SECONDS: Final = 5.0
 """So long at most, registered tables are read for one answer; what needs the others is left out."""
 _SENT_BY_CLIENTS: Final = frozenset({"requestDataSource"})
@@ -48,14 +50,22 @@ class LastBatches:
     updated_at: int
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What documents of datasets have from other tables of the database: last batches and catalogs' names, by id."""
+
+    last: Mapping[str, LastBatches]
+    catalogs: Mapping[str, str]
+
+
 def list_documents(database: Database, lake: "LakeOf", caller: Caller, params: Params) -> Json:
     """One page of datasets, keyed by id."""
     caller.require(VIEW_DATASETS, MANAGE_DATASETS)
     with database.reading() as session:
         query = catalog_query.read(session, SHAPE, params)
         found = rows(session, caller, query)
-        last = last_batches(session, [row.id for row in found])
-    return documents(caller, lake, found, last, query)
+        around = surroundings(session, found)
+    return documents(caller, lake, found, around, query)
 
 
 def get_document(database: Database, lake: "LakeOf", caller: Caller, dataset_id: str, params: Params) -> Json:
@@ -65,8 +75,8 @@ def get_document(database: Database, lake: "LakeOf", caller: Caller, dataset_id:
     with database.reading() as session:
         row = datasets.get(session, caller, dataset_id)
         query = catalog_query.read(session, SHAPE, projection)
-        last = last_batches(session, [row.id])
-    return documents(caller, lake, [row], last, query)
+        around = surroundings(session, [row])
+    return documents(caller, lake, [row], around, query)
 
 
 def describe_table(database: Database, lake: "Lake", caller: Caller, dataset_id: str) -> Json:
@@ -74,7 +84,10 @@ def describe_table(database: Database, lake: "Lake", caller: Caller, dataset_id:
 
     Raises 1439, 1422 when the table cannot be read, and 3503 and 3504 as `lake_catalog_calls.read` does.
     """
-    row = _readable(database, caller, dataset_id)
+    caller.require(VIEW_DATASETS, MANAGE_DATASETS)
+    with database.reading() as session:
+        row = datasets.get(session, caller, dataset_id)
+        kept = registered(row, _catalog_names(session, [row]))
     from offtake.lake import table_description  # noqa: PLC0415 - PyIceberg, which most requests do not need
 
     table = TableName(row.table_name)
@@ -82,7 +95,8 @@ def describe_table(database: Database, lake: "Lake", caller: Caller, dataset_id:
         found = lake_catalog_calls.read(caller, [table], lambda: table_description.describe(lake, table))
     except DeliveryError as error:
         raise Problem(problems.WRONG_ACTION, str(error), datasets.RESOURCE, row.id) from None
-    return {"id": row.id, "name": row.name, "evolves": row.evolves, **found.to_json()}
+    shown = {} if kept is None else {"registered": kept}
+    return {"id": row.id, "name": row.name, "evolves": row.evolves, **shown, **found.to_json()}
 
 
 def preview(database: Database, lake: "Lake", caller: Caller, dataset_id: str, most: int) -> list[Json]:
@@ -118,10 +132,8 @@ def rows(session: Session, caller: Caller, query: Query) -> Sequence[Dataset]:
     return session.scalars(query.paginate(select(Dataset).where(*datasets.visible_to(caller)))).all()
 
 
-def documents(
-    caller: Caller, lake: "LakeOf", found: Sequence[Dataset], last: dict[str, LastBatches], query: Query
-) -> Json:
-    """The datasets as the API shows them, by id; `last`: their last batches. No session may be open.
+def documents(caller: Caller, lake: "LakeOf", found: Sequence[Dataset], around: Surroundings, query: Query) -> Json:
+    """The datasets as the API shows them, by id. No session may be open.
 
     Their tables are read only for properties that need it; properties of a table that cannot be read are left out. The
     size of registered tables is shown only for a single dataset: each is a request to another server.
@@ -129,12 +141,14 @@ def documents(
     reads = _TableReads(caller, lake)
     shown: Json = {}
     for row in found:
-        document = summary(row, last.get(row.id))
+        document = summary(row, around.last.get(row.id), around.catalogs)
         if query.shows(_EXTENSIONS) and (row.catalog_id is None or len(found) == 1):
             document[_EXTENSIONS] = document[_EXTENSIONS] | (reads.read(row, _extensions) or {})
         if _OBSERVABLE in query.properties and (schema := reads.read(row, _observable)) is not None:
             document[_OBSERVABLE] = schema
         shown[row.id] = {name: value for name, value in document.items() if query.shows(name)}
+        if _OWN_EXTENSION in query.properties and not query.shows(_EXTENSIONS):
+            shown[row.id][_EXTENSIONS] = document[_EXTENSIONS]
     return shown
 
 
@@ -164,19 +178,23 @@ class _TableReads:
         return None
 
 
-def registered(row: Dataset) -> Json | None:
-    """Where a registered table is kept, as the API shows it; None for a dataset of the own lake."""
+def registered(row: Dataset, catalogs: Mapping[str, str]) -> Json | None:
+    """Where a registered table is kept, as the API shows it; None for a dataset of the own lake.
+
+    `catalogs`: their names by id.
+    """
     table = parse(TableName(row.table_name))
     if table is None:
         return None
     gone = {} if row.gone_at is None else {"goneSince": row.gone_at}
-    return {"catalogId": table.catalog_id, "table": str(table), "uuid": table.uuid, **gone}
+    catalog = {"catalog": catalogs[table.catalog_id]} if table.catalog_id in catalogs else {}
+    return {"catalogId": table.catalog_id, **catalog, "table": str(table), "uuid": table.uuid, **gone}
 
 
-def summary(row: Dataset, last: LastBatches | None) -> Json:
+def summary(row: Dataset, last: LastBatches | None, catalogs: Mapping[str, str]) -> Json:
     """The document of a dataset without fields that need its table."""
     body = datasets.request_body_of(row)
-    if (kept := registered(row)) is not None:
+    if (kept := registered(row, catalogs)) is not None:
         body[_EXTENSIONS]["offtake"]["registered"] = kept
     return (
         body
@@ -202,6 +220,18 @@ def summary(row: Dataset, last: LastBatches | None) -> Json:
 def view_id(dataset_id: str) -> str:
     """The id of a dataset's one view."""
     return hashlib.sha256(f"view of {dataset_id}".encode()).hexdigest()[:24]
+
+
+def surroundings(session: Session, found: Sequence[Dataset]) -> Surroundings:
+    """What the documents of these datasets have from other tables of the database."""
+    return Surroundings(last_batches(session, [row.id for row in found]), _catalog_names(session, found))
+
+
+def _catalog_names(session: Session, found: Sequence[Dataset]) -> dict[str, str]:
+    ids = {row.catalog_id for row in found if row.catalog_id is not None}
+    if not ids:
+        return {}
+    return dict(session.execute(select(LakeCatalog.id, LakeCatalog.name).where(LakeCatalog.id.in_(ids))).all())
 
 
 def last_batches(session: Session, dataset_ids: Sequence[str]) -> dict[str, LastBatches]:

@@ -46,8 +46,8 @@ def page(database: Database, lake: Lake, caller: Caller, spec_id: str, params: S
         mine = select(func.count()).select_from(Dataset).where(*datasets.visible_to(caller), query.condition)
         total = session.scalar(mine) or 0
         rows = dataset_documents.rows(session, caller, query)
-        last = dataset_documents.last_batches(session, [row.id for row in rows])
-    documents = dataset_documents.documents(caller, lambda: lake, rows, last, query)
+        around = dataset_documents.surroundings(session, rows)
+    documents = dataset_documents.documents(caller, lambda: lake, rows, around, query)
     items = [{"id": row_id, **document} for row_id, document in documents.items()]
     end = query.start + len(items) - 1
     info = {"start": query.start, "end": end, "total": total, "hasNext": end + 1 < total}
