@@ -92,7 +92,6 @@ _TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {
     **{f"{one}.secret-access-key": (f"{one}.access-key-id",) for one in _PREFIXES},
     **{f"{one}.session-token": (f"{one}.access-key-id", f"{one}.secret-access-key") for one in _PREFIXES},
     **{one: tuple(other for other in _PRINCIPAL if other != one) for one in _PRINCIPAL},
-    "adls.account-key": ("adls.account-name",),
 }
 """Properties that need others: a store would only refuse access later."""
 _LONG_TEXT: Final = "gcs.service-account-key"
