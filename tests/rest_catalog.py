@@ -1,5 +1,6 @@
 """A REST catalog over a SQL catalog: the protocol's read side, with what a hostile server would add."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ class RestCatalogServer:
 
     `lent`: storage credentials of each table. `views`: names of views. `endless`: each list names a next page.
     `tokens`: those that it has issued and accepts. `answer`: for every table, instead of the true one. `fails`: the
-    status of every answer.
+    status of every answer. `hangs`: no answer is given until it is false again.
     """
 
     tables: SqlCatalog
@@ -35,6 +36,7 @@ class RestCatalogServer:
     answer: dict[str, Any] | None = None
     views: list[tuple[str, ...]] = field(default_factory=list)
     endless: bool = False
+    hangs: bool = False
 
     def document(self, identifier: tuple[str, ...]) -> dict[str, Any]:
         """The answer for a table."""
@@ -62,6 +64,8 @@ def _app(server: RestCatalogServer) -> FastAPI:  # noqa: C901 - one function an 
     @app.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:
         server.seen.append(f"{request.method} {request.url.path}")
+        while server.hangs:
+            await asyncio.sleep(0.05)
         if server.fails is not None:
             return _error(server.fails, "on purpose")
         token = request.headers.get("authorization", "").removeprefix("Bearer ")

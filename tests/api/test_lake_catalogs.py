@@ -200,8 +200,11 @@ def test_what_the_operator_added_is_changed_over_http_only_within_the_rules_for_
 def test_a_test_names_what_is_wrong(
     deployed: Deployment, server: RestCatalogServer, keys: dict[str, str], catalog: str
 ) -> None:
-    server.tables.create_table(("sales", "orders"), SCHEMA)
-    assert test(deployed, catalog, table="sales.orders") == {"result": True}
+    table = server.tables.create_table(("sales", "orders"), SCHEMA)
+    tested = test(deployed, catalog, table="sales.orders")
+    namespaces = [{"name": "sales", "steps": ["sales"]}]
+    assert tested == {"result": True, "namespaces": namespaces, "tableUuid": str(table.metadata.table_uuid)}
+    assert test(deployed, catalog) == {"result": True, "namespaces": namespaces}
     missing = test(deployed, catalog, table="sales.nothing")
     assert "has no table sales.nothing" in missing["errors"][0]["message"]
     server.views.append(("sales", "summary"))

@@ -173,6 +173,10 @@ def test_a_table_that_is_gone_or_another_one_fails_the_run_and_its_position_stay
     other = next_run(deployed, flow)
     assert outcome(other)[0] == "failed"
     assert "dropped and made again" in json.dumps(other)
+    for shown in (offtake("flow", "show", flow)[1], offtake("run", "show", other["id"])[1]):
+        (line,) = [one for one in shown.splitlines() if one.startswith("undelivered: ")]
+        assert "rows added after snapshot" in line
+        assert "its runs fail until the table is there again, or the flow exports another dataset" in line
 
 
 def test_a_registered_table_is_read_only_and_forgotten_without_a_trace(
@@ -222,6 +226,20 @@ def objects(store: Amazon) -> set[tuple[str, str]]:
         ),
         (["--type", "rest", "--property", "uri=http://x", "--property", "s3.anonymous=yes"], "must be true or false"),
         (["--type", "rest", "--property", "uri"], "give NAME=VALUE"),
+        (["--type", "rest", "--property", "uri=http://x", "--property", "credential=abc"], "must be ID:SECRET"),
+        (["--type", "rest", "--property", "uri=http://x", "--property", "credential=abc:"], "must be ID:SECRET"),
+        (
+            ["--type", "files", "--property", "s3.access-key-id=AKIA"],
+            "/properties/s3.access-key-id: needs s3.secret-access-key too",
+        ),
+        (
+            ["--type", "glue", "--property", "client.secret-access-key=x"],
+            "/properties/client.secret-access-key: needs client.access-key-id too",
+        ),
+        (
+            ["--type", "files", "--property", "adls.client-id=x"],
+            "/properties/adls.client-id: needs adls.tenant-id and adls.client-secret too",
+        ),
         (["--type", "rest", "--property", "uri=env:NOT_SET_ANYWHERE"], "no variable NOT_SET_ANYWHERE"),
         (["--type", "hive", "--property", "uri=http://x"], "must be a URL that starts with thrift://"),
         (["--type", "hive", "--property", "uri=thrift://169.254.169.254:9083"], "is denied"),
@@ -246,7 +264,7 @@ def test_wrong_names_are_refused_with_what_there_is(offtake: Offtake, foreign: F
     register(offtake, foreign)
     for command, problem in (
         (("catalog", "add", "lakehouse", *foreign.options), "already exists"),
-        (("catalog", "show", "lakehuose"), "There are: lakehouse"),
+        (("catalog", "show", "lakehuose"), "Did you mean lakehouse?"),
         (("catalog", "test", "lakehouse", "--table", "sales.nothing"), "has no table sales.nothing"),
         (("catalog", "test", "lakehouse", "--table", "orders"), "must be a namespace and a name"),
         (("dataset", "register", "again", "--catalog", "lakehouse", "--table", "sales.orders"), "registered already"),
@@ -279,6 +297,11 @@ def test_a_table_without_a_catalog_is_named_by_its_metadata(
         table.append(rows(0, 4))
         assert offtake("catalog", "add", "plain", *options("files", **keys(store)))[0] == 0
         location = table.metadata_location
+        folder = location.rpartition("/metadata/")[0]
+        hintless = ("dataset", "register", "x", "--catalog", "plain", "--metadata", folder)
+        for command in (hintless, ("catalog", "test", "plain", "--metadata", folder)):
+            code, _, err = offtake(*command)
+            assert (code, "has no metadata/version-hint.text" in err, err.count("\n")) == (1, True, 1)
         code, out, err = offtake("dataset", "register", "o", "--catalog", "plain", "--metadata", location, "--json")
         assert code == 0, err
         flow = deployed.flow(json.loads(out)["id"])

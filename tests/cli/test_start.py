@@ -125,6 +125,9 @@ def test_a_command_over_the_network_loads_nothing_of_a_server(tmp_path: Path, mo
         "flow delete x --yes", "flow edit x --every 3h",
         "flow create x --dataset y --to z --path / --format ndjson --every 3h", "client list", "role list",
         "sandbox list", "audit list", f"apply -f {documents} --yes", f"diff -f {documents}", "export",
+        "catalog list", "catalog show x", "catalog test x", "catalog sync x", "dataset register x --catalog x",
+        "catalog add x --type rest --property uri=https://x", "catalog update x --name y", "catalog remove x",
+        "dataset maintain",
     ]  # fmt: skip
     _, found = carried_out(REMOTE.format(commands=commands), OF_A_SERVER | {"pyarrow", "starlette", "offtake.settings"})
     assert found == set()
@@ -145,6 +148,11 @@ offtake.__main__.run()
         ("offtake dataset show ev", {"events", "evening"}),
         ("offtake dataset preview eve", {"events", "evening"}),
         ("offtake flow show fl", {"flow"}),
+        ("offtake catalog show la", {"lakehouse"}),
+        ("offtake catalog add x --type re", {"rest"}),
+        ("offtake catalog add x --type rest --property ua", set()),
+        ("offtake catalog add x --type rest --property oauth2", {"oauth2-server-uri="}),
+        ("offtake catalog add x --type rest --secret cred", {"credential"}),
         ("offtake dataset show --data-dir /nowhere ev", set()),
         ("offtake dataset show --server http://127.0.0.1:9 ev", set()),
     ],
@@ -155,6 +163,8 @@ def test_names_are_completed_without_a_server(
     monkeypatch.setenv("OFFTAKE_DATA_DIR", str(deployed.backend.settings.data_dir))
     deployed.flow(deployed.import_rows("events", rows(0, 1)))
     deployed.import_rows("evening", rows(0, 1))
+    body = {"name": "lakehouse", "type": "rest", "properties": {"uri": "https://catalog.example.org"}}
+    deployed.post("/data/foundation/catalog/lakeCatalogs", body)
     code = COMPLETE.format(words=words, number=str(len(words.split()) - 1))
     printed, found = carried_out(code, OF_A_SERVER | {"pyarrow", "offtake.settings"})
     assert (set(printed.split()), found) == (expected, set())

@@ -10,6 +10,7 @@ import pytest
 
 from offtake.lake.catalog import Lake
 from offtake.lake.parsing.errors import ImportRefusedError
+from offtake.lake.projection import ColumnNames, projection
 from tests.lake.lakes import add_files
 
 NAMES = [f"c{number}" for number in range(20_000)]
@@ -62,3 +63,13 @@ def test_several_files_cannot_exceed_the_field_limit_together(lake: Lake, tmp_pa
 def test_values_that_look_like_names_do_not_count_as_fields(lake: Lake, tmp_path: Path) -> None:
     lines = "".join(f'{{"a":{{"name":"k{number}"}},"b":"\\"k{number}\\": x"}}\n' for number in range(20_000))
     assert add_files(lake, objects(tmp_path, lines)).rows == 20_000
+
+
+def test_the_columns_of_a_wide_table_are_matched_in_time_proportional_to_their_number() -> None:
+    fields = [pa.field(f"c{one}", pa.int64(), metadata={"PARQUET:field_id": str(one + 1)}) for one in range(50_000)]
+    target = pa.schema(fields)
+    begin = time.process_time()
+    for file in (target, pa.schema([pa.field(one.name, one.type) for one in fields])):
+        projection(file, target, ColumnNames.of(target), lambda _field, _type: None)
+    # A search among all columns for each one takes minutes.
+    assert time.process_time() - begin < 20

@@ -508,7 +508,9 @@ class AnyDelivery(RuleBasedStateMachine):
             found = verify_delivery(delivery_of(self.backend, self.deployed.caller, run.id), lambda _: None)
             assert found.findings == ()
         with self.backend.database.reading() as session:
-            (proof,) = flow_verification.verify_flow(session, self.backend.lake, session.get_one(Flow, self.flow))
+            flow = session.get_one(Flow, self.flow)
+        database, lake, caller = self.backend.database, self.backend.lake, self.deployed.caller
+        (proof,) = flow_verification.verify_flow(database, lake, caller, flow)
         assert proof.continuity is not None
         assert not proof.continuity.faults, [flaw.message for flaw in proof.continuity.faults]
         assert proof.position == self.consumer.position

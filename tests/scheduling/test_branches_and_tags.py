@@ -132,9 +132,10 @@ def test_pending_rows_and_verification_are_those_of_the_branch(branched: Branche
     with backend.database.reading() as session:
         flow = session.get_one(Flow, flow_id)
         (exported,) = exported_datasets(session, branched.deployed.caller, flow)
-        assert exported.ref == "audit"
-        pending = count_pending(session, backend.lake, [exported])
-        assert pending[branched.dataset].rows == 1
-        (verified,) = flow_verification.verify_flow(session, backend.lake, flow)
-        assert verified.continuity is not None
-        assert (verified.continuity.pending, verified.continuity.pending_rows) == (1, 1)
+    assert exported.ref == "audit"
+    caller = branched.deployed.caller
+    pending = count_pending(backend.database, backend.lake, caller, [exported])
+    assert pending[branched.dataset].rows == 1
+    (verified,) = flow_verification.verify_flow(backend.database, backend.lake, caller, flow)
+    assert verified.continuity is not None
+    assert (verified.continuity.pending, verified.continuity.pending_rows) == (1, 1)

@@ -140,9 +140,12 @@ def test_full_and_incremental_runs_and_backfills_deliver_only_the_chosen_columns
     assert partner.delivered() == [expected(0, 1), expected(2)]
     assert first is not None
     deployed = partner.deployed
-    with deployed.backend.database.writing() as session:
+    backend = deployed.backend
+    with backend.database.reading() as session:
         flow = session.get_one(Flow, flow_id)
-        asked = backfill.of_range(session, deployed.backend.lake, flow, Range(None, first.snapshot_id))
+    tables = backfill.Tables(backend.database, backend.lake, deployed.caller)
+    asked = backfill.of_range(tables, flow, Range(None, first.snapshot_id))
+    with backend.database.writing() as session:
         backfill.request(session, deployed.caller, flow_id, asked, deployed.clock.now_ms())
     partner.run()
     assert partner.delivered()[-1] == expected(0, 1)
@@ -232,10 +235,11 @@ def test_the_columns_are_shown_wherever_the_flow_is(partner: Partner) -> None:
         flow = session.get_one(Flow, flow_id)
         (exported,) = exported_datasets(session, deployed.caller, flow)
         assert list(exported.columns) == CHOSEN
-        (verified,) = flow_verification.verify_flow(session, deployed.backend.lake, flow)
-        assert verified.to_json()["columns"] == CHOSEN
-        assert verified.continuity is not None
-        assert not verified.continuity.faults
+    backend = deployed.backend
+    (verified,) = flow_verification.verify_flow(backend.database, backend.lake, deployed.caller, flow)
+    assert verified.to_json()["columns"] == CHOSEN
+    assert verified.continuity is not None
+    assert not verified.continuity.faults
     partner.source(["id"])
     lines = deployed.http.get(f"/data/foundation/export/datasets/{partner.dataset}/rows?sourceConnectionId={source}")
     assert [json.loads(line) for line in lines.text.splitlines()] == expected(0, 1)

@@ -72,10 +72,10 @@ class Partner:
         self.act(self.newest().id, "CANCEL")
 
     def prove(self) -> list[str]:
-        with self.deployed.backend.database.reading() as session:
-            proofs = flow_verification.verify_flow(
-                session, self.deployed.backend.lake, session.get_one(Flow, self.flow)
-            )
+        backend = self.deployed.backend
+        with backend.database.reading() as session:
+            flow = session.get_one(Flow, self.flow)
+        proofs = flow_verification.verify_flow(backend.database, backend.lake, self.deployed.caller, flow)
         return [flaw.message for one in proofs if one.continuity for flaw in one.continuity.faults]
 
 
@@ -229,9 +229,10 @@ def test_a_backfill_of_a_run_that_kept_files_delivers_them_again_and_the_next_ru
     failed = partner.run(COLLECTED, COLLECTED, REFUSED)
     assert failed.disposal == disposals.KEPT
     backend = partner.deployed.backend
-    with backend.database.writing() as session:
+    with backend.database.reading() as session:
         flow = session.get_one(Flow, partner.flow)
-        asked = backfill.of_run(session, backend.lake, flow, failed)
+    asked = backfill.of_run(backfill.Tables(backend.database, backend.lake, partner.deployed.caller), flow, failed)
+    with backend.database.writing() as session:
         again = backfill.request(session, partner.deployed.caller, partner.flow, asked, partner.deployed.clock.now_ms())
     partner.deployed.run_due()
     copies = sorted(one for path in partner.deployed.zone.rglob(f"{again.folder}/**/*.parquet") for one in read(path))

@@ -84,7 +84,9 @@ def test_what_is_delivered_all_again_says_why_when_it_is_repeated(deployed: Depl
     assert delivered(deployed)[1:] == [[3, 4]]
     with deployed.backend.database.reading() as session:
         warnings = [run.warnings for run in session.scalars(select(Run).order_by(text("rowid")))]
-        (proof,) = flow_verification.verify_flow(session, deployed.backend.lake, session.get_one(Flow, flow))
+        row = session.get_one(Flow, flow)
+    backend = deployed.backend
+    (proof,) = flow_verification.verify_flow(backend.database, backend.lake, deployed.caller, row)
     assert warnings[0] == []
     assert [one["code"] for one in warnings[1]] == [SNAPSHOT_EXPIRED.code]
     assert warnings[1:] == [warnings[1]] * 3

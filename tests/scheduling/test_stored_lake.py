@@ -275,6 +275,26 @@ def test_a_backup_holds_locations_and_a_restore_checks_that_their_files_exist(
         restore(settings("late"), clock, file)
 
 
+def test_a_backup_is_restored_after_upkeep_has_removed_the_metadata_files_that_it_names(
+    sending: Deployment, tmp_path: Path, clock: FakeClock
+) -> None:
+    sending.import_rows("events", numbered(1, 2))
+    file, before, lake = tmp_path / "backup.tar", sending.backend.settings, sending.backend.lake
+    (namespace,) = lake.warehouse.folders_in(before.lake_warehouse)
+    (table,) = lake.tables_in(namespace)
+    named = lake.metadata_location(table)
+    take_backup(sending.backend, file, rows=True)
+    sending.import_rows("events", numbered(3))
+    assert named is not None
+    lake.warehouse.remove([named])
+    kept = {"warehouse": before.warehouse, "upload_dir": before.upload_dir, "storage": before.storage}
+    settings = Settings(data_dir=tmp_path / "again", **kept)  # type: ignore[arg-type] # of several types
+    restore(settings, clock, file)
+    with closing(open_backend(settings, clock, LocalParsers.of)) as backend:
+        rows = table_description.preview(backend.lake, table, 10).to_pylist()
+    assert sorted(row["id"] for row in rows) == [1, 2]
+
+
 def test_a_backup_with_rows_is_not_restored_into_a_store(
     s3: S3Server, place: str, tmp_path: Path, clock: FakeClock, engine: LocalEngine
 ) -> None:

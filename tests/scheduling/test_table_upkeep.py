@@ -126,9 +126,10 @@ def test_a_backfill_by_dates_of_removed_history_is_refused(upkept: Deployment) -
     backend, soon = upkept.backend, upkept.clock.now_ms()
     with backend.database.reading() as session:
         row = session.get_one(Flow, flow)
-        with pytest.raises(BackfillRefusedError, match=r"has been removed \(OFFTAKE_SNAPSHOT_DAYS\)"):
-            backfill.of_dates(session, backend.lake, row, 1, soon)
-        everything = backfill.of_dates(session, backend.lake, row, None, soon)
+    tables = backfill.Tables(backend.database, backend.lake, upkept.caller)
+    with pytest.raises(BackfillRefusedError, match=r"has been removed \(OFFTAKE_SNAPSHOT_DAYS\)"):
+        backfill.of_dates(tables, row, 1, soon)
+    everything = backfill.of_dates(tables, row, None, soon)
     assert everything.pins[dataset]["full"]
 
 

@@ -184,15 +184,17 @@ def test_changes_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> 
 
 def test_pages_of_datasets_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> None:
     deployed, flow = delivered
-    caller = deployed.caller
-    with explaining(deployed) as plans, deployed.backend.database.reading() as session:
+    caller, database = deployed.caller, deployed.backend.database
+    with explaining(deployed) as plans, database.reading() as session:
         for order in dataset_lists.ORDERS:
             found = dataset_lists.page(session, caller, "e", order, 0, 50, descending=True)
         exported = dataset_exports.counts(session, caller, [one.id for one in found])
         assert set(exported.values()) == {1}
         for dataset_id in exported:
             assert dataset_details.batches(session, caller, dataset_id, 0, 50)
-            assert dataset_details.overview(session, deployed.backend.lake, caller, dataset_id).imported
+            assert dataset_details.overview(
+                deployed.backend.database, deployed.backend.lake, caller, dataset_id
+            ).imported
             assert (
                 dataset_exports.of_dataset(session, caller, dataset_id, 0, 50, deployed.clock.now_ms())[0].flow_id
                 == flow

@@ -36,6 +36,7 @@ _CONNECTIONS: Final = ("destinations GET /connections", "destinations GET /conne
 _SOURCES: Final = ("destinations GET /sourceConnections", "destinations GET /sourceConnections/{id}")
 _TARGETS: Final = ("destinations GET /targetConnections", "destinations GET /targetConnections/{id}")
 _CONFIGS: Final = ("flow-service GET /connections/{BASE_CONNECTION_ID}/configs",)
+_READS_TABLES = ("destinations POST /sourceConnections", "data-access GET /datasets/{id}/preview")
 _EXPLORED: Final = (
     "flow-service GET /connectionSpecs/{CONNECTION_SPEC_ID}/explore",
     "flow-service GET /connections/{BASE_CONNECTION_ID}/explore",
@@ -120,6 +121,7 @@ DEVIATIONS: Final = (
         "section 27: a role opens several labels",
     ),
     Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
+    Deviation(_READS_TABLES, 502, "", "a registered table is in a catalog of others, which may not answer"),
     Deviation(_EXPLORED, 502, "", "section 21: the zone may be at another provider, which refuses or does not answer"),
     Deviation(_AUDIT, 200, "/_embedded/events/*/action", "revision V9: more actions than the vendor's"),
     Deviation(_AUDIT, 200, "/_embedded/events/*/assetType", "revision V9: more types than the vendor's"),

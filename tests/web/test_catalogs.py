@@ -114,10 +114,12 @@ def test_a_catalog_is_changed_and_its_secrets_stay_with_their_endpoint(
     for do in ("save", "test"):
         refused = person.post(f"{address}/change", moved | {"do": do}, 422).text
         assert "must be sent again" in words(refused)
-    forgotten = renamed | {"version": version(deployed), "forget": "s3.secret-access-key"}
+    half = renamed | {"version": version(deployed), "forget": "s3.secret-access-key"}
+    assert "needs s3.secret-access-key too" in words(person.post(f"{address}/change", half, 422).text)
+    forgotten = renamed | {"version": version(deployed), "forget": "credential"}
     person.post(f"{address}/change", forgotten)
-    assert "s3.secret-access-key" not in stored(deployed).properties
-    assert "credential" in stored(deployed).properties
+    assert "credential" not in stored(deployed).properties
+    assert "s3.secret-access-key" in stored(deployed).properties
 
 
 def test_tables_are_browsed_and_registered(deployed: Deployment, server: RestCatalogServer) -> None:

@@ -6,6 +6,7 @@ copy; then the catalog, and last the files that its copy refers to, which never 
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
 
@@ -43,6 +45,7 @@ KEYS: Final = "vault.key"
 ADMIN: Final = "admin.json"
 UPLOADS: Final = "uploads/"
 ROWS: Final = "warehouse/"
+METADATA: Final = "metadata/"
 _ARCHIVE: Final = "archive"
 
 
@@ -104,6 +107,8 @@ def _fill(backend: Backend, work: Path, writer: ArchiveWriter, *, rows: bool) ->
     _add(writer, CATALOG, catalog)
     tables = table_files.metadata_locations(catalog)
     files = _add_rows(backend.settings.lake_warehouse, tables, writer) if rows else 0
+    if not rows:
+        _add_metadata(backend, tables, writer)
     return BackupHeader(
         format=FORMAT,
         offtake=__version__,
@@ -172,6 +177,26 @@ def _add_rows(warehouse: str, tables: list[str], writer: ArchiveWriter) -> int:
                 "meanwhile, run the backup again; otherwise the table is damaged."
             ) from None
     return count
+
+
+def _add_metadata(backend: Backend, tables: list[str], writer: ArchiveWriter) -> None:
+    """Add each table's current metadata file: upkeep removes it from the warehouse when later ones replace it."""
+    io = backend.lake.warehouse.io
+    for table in tables:
+        try:
+            with io.new_input(table).open() as file:
+                content = file.read()
+        except FileNotFoundError:
+            raise OfftakeError(
+                f"A metadata file is missing: {table}. If a dataset was deleted or maintained meanwhile, run the "
+                "backup again; otherwise the table is damaged."
+            ) from None
+        writer.add(metadata_member(table), BytesIO(content), len(content))
+
+
+def metadata_member(location: str) -> str:
+    """The name in the archive of the copy of a table's metadata file."""
+    return f"{METADATA}{hashlib.sha256(location.encode()).hexdigest()}"
 
 
 def _add_file(root: Path, one: table_files.TableFile, writer: ArchiveWriter) -> bool:

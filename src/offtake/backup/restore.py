@@ -26,10 +26,12 @@ from offtake.backup.backup import (
     CATALOG,
     FORMAT,
     KEYS,
+    METADATA,
     ROWS,
     STORE,
     UPLOADS,
     BackupHeader,
+    metadata_member,
     stored_uploads,
     zone_folder,
 )
@@ -48,7 +50,7 @@ from offtake.lake.locations import is_local, local_path
 from offtake.lake.relocation import Move, check_inside, relocate_tables
 from offtake.lake.table_names import TableName
 from offtake.lake.upload_folder import sync_file, sync_folder
-from offtake.lake.warehouse import open_warehouse
+from offtake.lake.warehouse import Warehouse, open_warehouse
 from offtake.settings import Settings
 from offtake.store import backup as copies
 from offtake.store import batches
@@ -79,7 +81,7 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
     """
     with sole_server(settings), _staging_folder(settings.data_dir) as work:
         about = _read(file, work)
-        _check(settings, about, work)
+        _check(settings, about, work, file)
         marker = settings.data_dir / UNFINISHED
         targets = _targets(settings, about)
         again = marker.exists()
@@ -94,6 +96,8 @@ def restore(settings: Settings, clock: Clock, file: Path, *, disable_flows: bool
         with nullcontext() if again else _cleaning_up_when_refused(settings, about, marker):
             if _has_moved(settings, about):
                 _relocate(Move(about.warehouse, settings.lake_warehouse), work)
+            if not about.rows:
+                _restore_metadata(settings, file, work)
             if about.rows:
                 check_inside(table_files.metadata_locations(work / CATALOG), settings.lake_warehouse)
         failpoint("restore_relocated")
@@ -140,7 +144,7 @@ def _read(file: Path, work: Path) -> BackupHeader:
     return about
 
 
-def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
+def _check(settings: Settings, about: BackupHeader, work: Path, file: Path) -> None:
     """The checks that are possible before anything is written."""
     for name in (STORE, CATALOG):
         copies.check_plain(work / name)
@@ -160,9 +164,9 @@ def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
             f"warehouse is {settings.lake_warehouse}. Set OFFTAKE_WAREHOUSE to {about.warehouse}."
         )
     if not about.rows:
-        warehouse = open_warehouse(settings.lake_warehouse, warehouse_access(settings, network_of(settings)))
+        warehouse, copies_of = _warehouse(settings), _copied_metadata(file, work)
         for table in table_files.metadata_locations(work / CATALOG):
-            if (missing := table_files.missing_file(warehouse, table)) is not None:
+            if (missing := table_files.missing_file(warehouse, table, copies_of.get(table))) is not None:
                 raise OfftakeError(
                     f"The backup was taken without rows, and the warehouse lacks a file that it refers to: {missing}. "
                     "Restore the warehouse's files first, or use a newer backup."
@@ -171,6 +175,29 @@ def _check(settings: Settings, about: BackupHeader, work: Path) -> None:
         raise OfftakeError(
             "The backup's credentials are encrypted with another key. Set OFFTAKE_VAULT_KEY to that key."
         )
+
+
+def _warehouse(settings: Settings) -> Warehouse:
+    return open_warehouse(settings.lake_warehouse, warehouse_access(settings, network_of(settings)))
+
+
+def _copied_metadata(file: Path, work: Path) -> dict[str, Path]:
+    """The copies of tables' metadata files in a backup without rows, by location; none in older backups."""
+    locations = {metadata_member(one): one for one in table_files.metadata_locations(work / CATALOG)}
+    found: dict[str, Path] = {}
+    for name, content in archive.members(file, lambda name: name.startswith(METADATA)):
+        if name in locations:
+            found[locations[name]] = path = work / name.replace("/", "-")
+            _write(path, content)
+    return found
+
+
+def _restore_metadata(settings: Settings, file: Path, work: Path) -> None:
+    """Write the metadata files that upkeep has removed since the backup was taken."""
+    warehouse = _warehouse(settings)
+    for location, copy in _copied_metadata(file, work).items():
+        if warehouse.is_inside(location) and not warehouse.exists(location):
+            warehouse.write(location, [copy.read_bytes()])
 
 
 def _has_moved(settings: Settings, about: BackupHeader) -> bool:

@@ -96,10 +96,10 @@ def create(
     new = bodies.parse_body(NewCatalog, sent)
     is_operator = caller.client_id == OPERATOR
     kind = _find_type(new.type)
-    _check(kind, new.name, new.properties, network, is_operator=is_operator)
     masked = [name for name, value in new.properties.items() if value == MASK and kind.is_secret(name)]
     if masked:
         raise problems.of_field(f"/properties/{masked[0]}", "is the mask of a secret; send the secret")
+    _check(kind, new.name, new.properties, network, is_operator=is_operator)
     _check_name(session, caller, new.name)
     if (session.scalar(select(func.count()).where(LakeCatalog.sandbox_id == caller.sandbox_id)) or 0) >= _MOST:
         raise Problem(problems.CONFLICT, f"The sandbox has {_MOST} catalogs already; remove one first.")

@@ -5,7 +5,7 @@ A mark is only shown: a run always asks the catalog itself. A catalog that does 
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from sqlalchemy import select
@@ -17,6 +17,7 @@ from offtake.catalog.kept_namespaces import MOST_TABLES
 from offtake.contract import problems
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
+from offtake.documents import Json
 from offtake.errors import DATASET_GONE, DeliveryError
 from offtake.lake.catalogs.opening import Identifier
 from offtake.lake.registered import RegisteredTables
@@ -40,6 +41,7 @@ class Round:
     """What a round has done so far. `collisions`: by table, the dataset's name that differs from it.
 
     `refused`: why a table is not a dataset. `problem`: why the round ended early. `more`: new tables are left.
+    `tables`: how many the catalog has.
     """
 
     appeared: list[str] = field(default_factory=list)
@@ -48,6 +50,11 @@ class Round:
     refused: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
     more: bool = False
+    tables: int = 0
+
+    def to_json(self) -> Json:
+        """The round as the API shows it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -92,11 +99,11 @@ def claim_due(database: Database, now_ms: int, interval_ms: int) -> str | None:
 
 
 def sync(
-    database: Database, tables: RegisteredTables, namespace_id: str, now_ms: int, *, whole: bool = False
+    database: Database, tables: RegisteredTables, namespace_id: str, now_ms: int, *, new_tables: int = _NEW
 ) -> Iterator[Round]:
     """One round for a namespace, in short steps; yields what was done so far after each.
 
-    A round registers at most 500 new tables and compares 100 known ones; with `whole`, all of them.
+    A round registers so many new tables at most, and compares 100 known ones.
     """
     namespace = _begin(database, namespace_id)
     if namespace is None:
@@ -105,10 +112,11 @@ def sync(
     listed: set[str] | None = None
     try:
         listed = _listed(tables, namespace, done)
+        done.tables = len(listed)
         for name in set(done.refused) - listed:
             del done.refused[name]
         yield from _mark_gone(database, namespace, listed, done, now_ms)
-        new, again = _due(namespace, listed, done, whole=whole)
+        new, again = _due(namespace, listed, done, new_tables)
         for names in (*_steps(new), *_steps(again)):
             found = [(name, _uuid(tables, namespace, name, done)) for name in names]
             if not _apply(database, namespace, found, done, now_ms):
@@ -119,6 +127,14 @@ def sync(
         done.problem = str(error)
     _end(database, namespace, listed, cursor, done, now_ms)
     yield done
+
+
+def run_round(database: Database, tables: RegisteredTables, namespace_id: str, now_ms: int) -> Round:
+    """One round for a namespace, on request: like `sync`, with at most 100 new tables."""
+    done = Round()
+    for done in sync(database, tables, namespace_id, now_ms, new_tables=_COMPARED):  # noqa: B007 - the last one counts
+        pass
+    return done
 
 
 def _begin(database: Database, namespace_id: str) -> _Namespace | None:
@@ -159,7 +175,7 @@ def _listed(tables: RegisteredTables, namespace: _Namespace, done: Round) -> set
     return {one[-1] for one in found if one[:-1] == namespace.steps}
 
 
-def _due(namespace: _Namespace, listed: set[str], done: Round, *, whole: bool) -> tuple[list[str], list[str]]:
+def _due(namespace: _Namespace, listed: set[str], done: Round, most: int) -> tuple[list[str], list[str]]:
     """The names of the tables whose UUID this round asks for: new ones, and known or refused ones after the cursor."""
     unregistered = listed - namespace.known - namespace.excluded
     new = sorted(unregistered - set(done.refused))
@@ -170,11 +186,9 @@ def _due(namespace: _Namespace, listed: set[str], done: Round, *, whole: bool) -
             "Move tables to another namespace, or register single tables."
         )
     again = sorted((listed & namespace.known) | (unregistered & set(done.refused)))
-    if whole:
-        return new[:room], again
-    done.more = len(new[:room]) > _NEW
+    done.more = len(new[:room]) > most
     after = [name for name in again if name > namespace.cursor]
-    return new[: min(room, _NEW)], [*after, *again[: len(again) - len(after)]][:_COMPARED]
+    return new[: min(room, most)], [*after, *again[: len(again) - len(after)]][:_COMPARED]
 
 
 def _steps(names: list[str]) -> Iterator[list[str]]:

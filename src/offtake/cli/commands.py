@@ -93,7 +93,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "update": Command("datasets:update", "Change whether batches may add columns to a dataset."),
             "delete": Command("datasets:delete", "Delete a dataset with its rows; refused if flows export it."),
             "register": Command(
-                "lake_catalogs:register",
+                "registering:register",
                 "Register a table or a namespace of a catalog as datasets, which are read where they are.",
             ),
             "label": Command(
@@ -107,8 +107,15 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         {
             "add": Command("lake_catalogs:add", "Add a catalog with its properties, by PyIceberg's names."),
             "list": Command("lake_catalogs:list_", "List catalogs."),
-            "show": Command("lake_catalogs:show", "Show a catalog's properties, without its secrets."),
+            "show": Command(
+                "lake_catalogs:show",
+                "Show a catalog's properties, without its secrets, and its namespaces in step.",
+            ),
             "test": Command("lake_catalogs:run_test", "Test a catalog: list its namespaces; read a table."),
+            "update": Command(
+                "lake_catalogs:update",
+                "Change a catalog's name, properties and secrets; what is not named stays.",
+            ),
             "sync": Command(
                 "lake_catalogs:sync",
                 "Compare the catalog's namespaces that are kept in step with the catalog, now and completely.",

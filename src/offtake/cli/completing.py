@@ -17,6 +17,7 @@ _MOST: Final = 1000
 _NAMES: Final = {
     "flows": "SELECT name FROM flows WHERE sandbox_id IN ({sandbox}) ORDER BY updated_at DESC",
     "connections": "SELECT name FROM connections WHERE sandbox_id IN ({sandbox}) ORDER BY updated_at DESC",
+    "catalogs": "SELECT name FROM lake_catalogs WHERE sandbox_id IN ({sandbox}) ORDER BY name",
     "datasets": "SELECT name FROM datasets WHERE sandbox_id IN ({sandbox}) ORDER BY updated_at DESC",
     "runs": "SELECT id FROM runs WHERE sandbox_id IN ({sandbox}) ORDER BY created_at DESC",
     "batches": "SELECT id FROM batches WHERE sandbox_id IN ({sandbox}) ORDER BY created_at DESC",
@@ -61,7 +62,13 @@ def _find(kind: str, ctx: typer.Context) -> Iterator[str]:
 def _of_server(kind: str, server: str, sandbox: str | None) -> Iterator[str]:
     from offtake.client import names, profiles  # noqa: PLC0415 - only for completions
     from offtake.client.remote import Remote  # noqa: PLC0415 - only for completions
-    from offtake.client.server import CATALOG, FLOW_SERVICE, SANDBOXES, Server  # noqa: PLC0415 - only for completions
+    from offtake.client.server import (  # noqa: PLC0415 - only for completions
+        CATALOG,
+        FLOW_SERVICE,
+        LAKE_CATALOGS,
+        SANDBOXES,
+        Server,
+    )
 
     profile = profiles.find_profile(server, profiles.data_dir(Path("offtake-data")))
     with Server(Remote(profile, sandbox, seconds=_SECONDS)) as to:
@@ -70,6 +77,8 @@ def _of_server(kind: str, server: str, sandbox: str | None) -> Iterator[str]:
         elif kind in ("datasets", "batches"):
             path = f"{CATALOG}/{'dataSets' if kind == 'datasets' else 'batches'}"
             found = to.get_by_start(path, None, (("properties", "name"),) if kind == "datasets" else (), 100)
+        elif kind == "catalogs":
+            found = to.get_all(LAKE_CATALOGS, most=100)
         elif kind == "sandboxes":
             found = to.get_by_start(f"{SANDBOXES}/sandboxes", "sandboxes", most=100)
         else:

@@ -120,14 +120,29 @@ def list_(server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir 
     query = [("orderBy", "desc:created")]
     if not json:
         # The other properties need the dataset's table.
-        query.append(("properties", "name,created,lastBatchStatus"))
+        query.append(("properties", "name,created,lastBatchStatus,extensions.offtake"))
     with connected(server, data_dir, sandbox) as to:
         found = list(to.get_by_start(f"{CATALOG}/dataSets", None, query))
     if json:
         output.as_json(found)
         return
-    rows = [(Id(one["id"]), one.get("name"), Instant(one.get("created")), one.get("lastBatchStatus")) for one in found]
-    output.table(("ID", "NAME", "CREATED", "LAST BATCH"), rows, "No datasets yet: offtake dataset import NAME FILE…")
+    rows = [
+        (Id(one["id"]), one.get("name"), Instant(one.get("created")), one.get("lastBatchStatus"), _kept(one))
+        for one in found
+    ]
+    columns = ("ID", "NAME", "CREATED", "LAST BATCH", "REGISTERED TABLE")
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]  # type: ignore[assignment,misc] # without the last
+    output.table(columns, rows, "No datasets yet: offtake dataset import NAME FILE…")
+
+
+def _kept(dataset: Json) -> str:
+    """Where a registered table is kept; empty for other datasets."""
+    kept = dataset.get("extensions", {}).get("offtake", {}).get("registered") or dataset.get("registered")
+    if not kept:
+        return ""
+    gone = f", gone since {output.instant(kept['goneSince'])}" if kept.get("goneSince") else ""
+    return f"{kept['table']} of catalog {kept.get('catalog', kept['catalogId'])}{gone}"
 
 
 def show_(
@@ -136,6 +151,9 @@ def show_(
     """Show a dataset's schema, size and snapshots."""
     with connected(server, data_dir, sandbox) as to:
         dataset = names.find_dataset(to, name)
+        if (kept := _kept(dataset)) and not json:
+            # Before the table is read, which may be impossible: then this says which one.
+            output.line(f"{dataset['name']} ({dataset['id']}) is the registered table {kept}")
         found = to.get_extension(f"{CATALOG}/dataSets/{quote(dataset['id'])}/table")
     if json:
         output.as_json(dataset if found is None else found)
@@ -146,8 +164,11 @@ def show_(
         return
     size = f"{found['rows']:,} rows, {found['files']} files, {output.size(found['bytes'])}"
     output.line(f"{found['name']} ({found['id']}): {size}")
-    evolves = "in batches are added" if found["evolves"] else "are refused, except in batches with --evolve"
-    output.line(f"new columns {evolves}")
+    if kept:
+        output.line(f"it is read-only here; its UUID is {found['registered']['uuid']}")
+    else:
+        evolves = "in batches are added" if found["evolves"] else "are refused, except in batches with --evolve"
+        output.line(f"new columns {evolves}")
     output.table(
         ("FIELD", "TYPE", "REQUIRED"), [(one["name"], one["type"], one["required"]) for one in found["fields"]], ""
     )

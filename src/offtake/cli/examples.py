@@ -86,7 +86,8 @@ EXAMPLES: Final = {
     "catalog add": "catalog add lakehouse --type rest --property uri=https://catalog.example.org",
     "catalog list": "catalog list",
     "catalog show": "catalog show lakehouse",
-    "catalog test": "catalog test lakehouse",
+    "catalog test": "catalog test lakehouse --table sales.orders",
+    "catalog update": "catalog update lakehouse --secret credential",
     "catalog sync": "catalog sync lakehouse",
     "catalog remove": "catalog remove lakehouse",
 }

@@ -60,7 +60,9 @@ def _lines(flow: Json, status: Json) -> list[str]:
     if live is not None:
         wait = live["waiting"]
         lines.append(f"run {live['id']} {'waits ' + wait_sentence(wait) if wait else 'is ' + live['status']}")
-    lines += [f"undelivered: {one['message']}; {status['remedy']}" for one in status.get("owed", ())]
+    lines += [
+        f"undelivered: {one['message']}; {one.get('remedy') or status['remedy']}" for one in status.get("owed", ())
+    ]
     lines += [f"run {one['runId']}: {one['message']}" for one in status.get("held", ())]
     lines += [f"run {one['runId']}: {one['message']}" for one in status.get("toBeRemoved", ())]
     return [*lines, *status.get("limits", ())]

@@ -113,7 +113,7 @@ def _remarks(more: Json) -> list[str]:
     for one in more.get("owed", ()):
         since = one["sinceUTC"]
         delivered = "" if since is None else f" (delivered at {output.instant(since)})"
-        lines.append(f"undelivered: {one['message']}{delivered}; {more['remedy']}")
+        lines.append(f"undelivered: {one['message']}{delivered}; {one.get('remedy') or more['remedy']}")
     if "toBeRemoved" in more:
         lines.append(more["toBeRemoved"]["message"])
     return lines + [f"warning: {one['message']}" for one in more["warnings"]]

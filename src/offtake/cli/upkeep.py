@@ -5,34 +5,48 @@ from typing import Annotated
 
 import typer
 
-from offtake.catalog import datasets
 from offtake.cli import output
-from offtake.cli.local import operating
-from offtake.cli.options import AsJson, DataDir, InSandbox
+from offtake.cli.completing import names_of
+from offtake.cli.connecting import chosen_server, connected, local_backend
+from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
+from offtake.client import names
 from offtake.errors import OfftakeError
-from offtake.scheduling import table_upkeep
 
 
 def maintain(
-    dataset: Annotated[str | None, typer.Argument(help="A dataset's name or id; default: all datasets.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="A dataset's name or id, or the beginning of its id; default: all datasets.",
+            autocompletion=names_of("datasets"),
+        ),
+    ] = None,
+    server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
     json: AsJson = False,
 ) -> None:
     """Merge small files, and remove old snapshots and files that nothing refers to, as servers do each day."""
-    with operating(data_dir, sandbox) as (backend, caller):
+    if chosen_server(server, data_dir) is not None:
+        raise OfftakeError(
+            "offtake dataset maintain is for the operator on the server's machine: name the data directory with "
+            "--data-dir. Servers maintain their datasets themselves each day."
+        )
+    with connected(None, data_dir, sandbox) as to:
+        from offtake.scheduling import table_upkeep  # noqa: PLC0415 - the help of the command does without
+
+        backend = local_backend(to)
+        assert backend is not None  # noqa: S101 - it is a data directory
         chosen = table_upkeep.own_datasets(backend)
         if dataset is not None:
-            with backend.database.reading() as session:
-                row = datasets.find(session, caller, dataset)
-            if row is None:
-                raise OfftakeError(f"Dataset {dataset} does not exist in sandbox {caller.sandbox_name}.")
-            chosen = [one for one in chosen if one.id == row.id]
+            found = names.find_dataset(to, dataset)
+            chosen = [one for one in chosen if one.id == found["id"]]
             if not chosen:
-                raise OfftakeError(f"Dataset {row.name} is a table of another catalog, which Offtake does not change.")
+                name = found["name"]
+                raise OfftakeError(f"Dataset {name} is a table of another catalog, which Offtake does not change.")
         done = [table_upkeep.maintain(backend, one, sweeps=True) for one in chosen]
     if json:
         output.as_json([asdict(one) for one in done])
         return
-    lines = [(one.dataset, str(one.merged), str(one.into), str(one.expired), str(one.removed)) for one in done]
+    lines = [(one.dataset, one.merged, one.into, one.expired, one.removed) for one in done]
     output.table(("DATASET", "MERGED", "INTO", "SNAPSHOTS REMOVED", "FILES REMOVED"), lines, "No datasets yet.")

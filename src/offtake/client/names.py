@@ -1,14 +1,15 @@
 """Finding things by what a person types: an id, the beginning of an id, or a name."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import quote
 
 from offtake.client.problems import ServerError
-from offtake.client.server import ACCESS_CONTROL, CATALOG, FLOW_SERVICE, Server
+from offtake.client.server import ACCESS_CONTROL, CATALOG, FLOW_SERVICE, LAKE_CATALOGS, Server
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
@@ -108,6 +109,23 @@ def find_batch(server: Server, text: str) -> Json:
         return {"id": text, **found[text]}
     latest = (("orderBy", "desc:created"),)
     return choose_by_id("batch", text, server.get_by_start(f"{CATALOG}/batches", None, latest, _LATEST))
+
+
+def find_catalog(server: Server, text: str) -> Json:
+    """The catalog with that id or name, or whose id starts so. Raises as `find` does, and without the extension."""
+    with extension(server, "catalogs of others"):
+        return choose("catalog", text, server.get_all(LAKE_CATALOGS))
+
+
+@contextmanager
+def extension(server: Server, what: str) -> Iterator[None]:
+    """Context manager: raises `extension_error` when the server does not have what is requested."""
+    try:
+        yield
+    except ServerError as error:
+        if error.is_not_served:
+            raise server.extension_error(what) from None
+        raise
 
 
 def find_role(server: Server, text: str) -> Json:

@@ -26,6 +26,7 @@ from offtake.errors import OfftakeError
 FLOW_SERVICE: Final = "/data/foundation/flowservice"
 ACTIVATION: Final = "/data/core/activation/disflowprovider"
 CATALOG: Final = "/data/foundation/catalog"
+LAKE_CATALOGS: Final = f"{CATALOG}/lakeCatalogs"
 LABELS: Final = "/data/foundation/dataset"
 INGESTION: Final = "/data/foundation/import"
 DATA_ACCESS: Final = "/data/foundation/export"
@@ -158,9 +159,9 @@ class Server(AbstractContextManager["Server"]):
         headers = {"content-type": JSON_PATCH} | ({"if-match": etag} if etag else {})
         return self._document("PATCH", path, operations, (), headers)
 
-    def merge(self, path: str, changes: Json) -> Any:  # noqa: ANN401 - as above
-        """Change an entity by a merge patch."""
-        return self._document("PATCH", path, changes, (), {})
+    def merge(self, path: str, changes: Json, etag: str | None = None) -> Any:  # noqa: ANN401 - as above
+        """Change an entity by a merge patch, if it still has that etag."""
+        return self._document("PATCH", path, changes, (), {"if-match": etag} if etag else {})
 
     def delete(self, path: str, query: Query = ()) -> Any:  # noqa: ANN401 - as above
         """Delete an entity; the answer's document, None for none."""

@@ -4,17 +4,19 @@ The flow's position does not change, and no slot of its schedule is used. Only o
 disabled flow can be backfilled too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
+from offtake.catalog import lake_catalog_calls
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
 from offtake.documents import Json
-from offtake.errors import OfftakeError
+from offtake.errors import DeliveryError, OfftakeError
 from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.lake import scan
@@ -23,12 +25,14 @@ from offtake.lake.snapshot_history import SnapshotStep, ancestry
 from offtake.lake.table_names import TableName
 from offtake.store import run_parts, run_states
 from offtake.store import runs as store
+from offtake.store.database import Database
 from offtake.store.tables import Dataset, Flow, Run, SourceConnection
 from offtake.store.tables.documents import Pins
 
 TRIGGER: Final = "backfill"
 START: Final = "start"
 NOW: Final = "now"
+Result = TypeVar("Result")
 
 
 class BackfillRefusedError(OfftakeError):
@@ -44,6 +48,41 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """Where a backfill reads the flow's tables, on behalf of the caller. No session may be open meanwhile."""
+
+    database: Database
+    lake: Lake
+    caller: Caller
+
+    def exported(self, flow: Flow) -> "Exported":
+        """What the flow exports."""
+        with self.database.reading() as session:
+            source = session.get_one(SourceConnection, flow.source_connection_id)
+            rows = {one: session.get(Dataset, one) for one in source.dataset_ids}
+        return Exported(rows, source.refs or {})
+
+    def read(self, row: Dataset, work: Callable[[TableName], Result]) -> Result:
+        """What `work` returns, which reads the dataset's table.
+
+        Raises `BackfillRefusedError` when it cannot be read, and 3503 and 3504 as `lake_catalog_calls.read` does.
+        """
+        name = TableName(row.table_name)
+        try:
+            return lake_catalog_calls.read(self.caller, [name], lambda: work(name))
+        except DeliveryError as error:
+            raise BackfillRefusedError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The datasets of a flow by id, None for those that were deleted; `refs`: their branches and tags."""
+
+    rows: Mapping[str, Dataset | None]
+    refs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Backfill:
     """A backfill, checked against the tables: the pinned snapshots, and the run that it repeats, if any.
 
@@ -55,7 +94,7 @@ class Backfill:
     params: Json | None = None
 
 
-def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequence[str] = ()) -> Backfill:
+def of_run(tables: Tables, flow: Flow, run: Run, selected: Sequence[str] = ()) -> Backfill:
     """A backfill of the snapshots that the run planned; with `selected`, of those datasets only.
 
     Raises `BackfillRefusedError` when a snapshot has expired, or when there is nothing to deliver.
@@ -64,9 +103,11 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequenc
         raise BackfillRefusedError(f"Run {run.id} belongs to flow {run.flow_id}, not to flow {flow.name}.")
     if run.completed_at is None:
         raise BackfillRefusedError(f"Run {run.id} is {run.status}; wait until it has ended.")
+    with tables.database.reading() as session:
+        planned = runs.pins_of(run_parts.run_datasets(session, run.id))
     pins = {
         dataset_id: pin
-        for dataset_id, pin in runs.pins_of(run_parts.run_datasets(session, run.id)).items()
+        for dataset_id, pin in planned.items()
         if pin["full"] or pin["from_snapshot"] != pin["to_snapshot"]
     }
     lacking = [one for one in selected if one not in pins]
@@ -74,13 +115,15 @@ def of_run(session: Session, lake: Lake, flow: Flow, run: Run, selected: Sequenc
         named = f" of dataset(s) {', '.join(lacking)}" if lacking else ""
         raise BackfillRefusedError(f"Run {run.id} had no rows{named} to deliver, so there is nothing to repeat.")
     pins = {dataset_id: pin for dataset_id, pin in pins.items() if not selected or dataset_id in selected}
-    gone = [one for one in pins if one not in _exported_ranges(session, flow)]
+    exported = tables.exported(flow)
+    gone = [one for one in pins if one not in exported.rows]
     if gone:
         left = "; select the others" if len(gone) < len(pins) else ""
         raise BackfillRefusedError(f"The flow no longer exports dataset(s) {', '.join(gone)}{left}.")
     for dataset_id, pin in pins.items():
         # Refuse expired snapshots: the run would deliver other rows.
-        _check(session, lake, dataset_id, Range(pin["from_snapshot"], pin["to_snapshot"]), None)
+        row = _existing(exported, dataset_id)
+        _check(tables, row, Range(pin["from_snapshot"], pin["to_snapshot"]), None)
     return Backfill(pins, run.id)
 
 
@@ -92,35 +135,35 @@ def count_rows(session: Session, run: Run) -> int | None:
     return sum(one.input_rows for one in planned if not one.error) if planned else None
 
 
-def of_range(session: Session, lake: Lake, flow: Flow, snapshots: Range, selected: Sequence[str] = ()) -> Backfill:
+def of_range(tables: Tables, flow: Flow, snapshots: Range, selected: Sequence[str] = ()) -> Backfill:
     """A backfill of a snapshot range of all datasets of the flow, or of the `selected` ones.
 
     Raises `BackfillRefusedError` naming the snapshot when a snapshot is not in the history of a dataset's table.
     """
-    exported, refs = _exported_ranges(session, flow), _refs(session, flow)
-    foreign = [one for one in selected if one not in exported]
+    exported = tables.exported(flow)
+    foreign = [one for one in selected if one not in exported.rows]
     if foreign:
         raise BackfillRefusedError(f"Flow {flow.name} does not export dataset(s) {', '.join(foreign)}.")
     pins: Pins = {}
-    for dataset_id in dict.fromkeys(selected or exported):
-        to = _check(session, lake, dataset_id, snapshots, refs.get(dataset_id))
+    for dataset_id in dict.fromkeys(selected or exported.rows):
+        to = _check(tables, _existing(exported, dataset_id), snapshots, exported.refs.get(dataset_id))
         pins[dataset_id] = {"full": snapshots.since is None, "from_snapshot": snapshots.since, "to_snapshot": to}
     return Backfill(pins)
 
 
-def of_dates(
-    session: Session, lake: Lake, flow: Flow, since_ms: int | None, to_ms: int, selected: Sequence[str] = ()
-) -> Backfill:
+def of_dates(tables: Tables, flow: Flow, since_ms: int | None, to_ms: int, selected: Sequence[str] = ()) -> Backfill:
     """A backfill of the rows committed after `since_ms` until `to_ms` (epoch milliseconds), by the snapshots' times.
 
     `since_ms` None: everything that the tables held at `to_ms`. Datasets without a snapshot in that time are left out.
     Raises `BackfillRefusedError` when nothing is left, or when the rows cannot be determined.
     """
-    exported, refs = _exported_ranges(session, flow), _refs(session, flow)
+    exported = tables.exported(flow)
     pins: Pins = {}
-    for dataset_id in [one for one in exported if not selected or one in selected]:
-        row = session.get(Dataset, dataset_id)
-        steps = (ancestry(lake, TableName(row.table_name), ref=refs.get(dataset_id)) if row is not None else None) or []
+    for dataset_id, row in exported.rows.items():
+        if row is None or (selected and dataset_id not in selected):
+            continue
+        ref = exported.refs.get(dataset_id)
+        steps = tables.read(row, partial(ancestry, tables.lake, ref=ref)) or []
         to = max((one for one in steps if one.timestamp_ms <= to_ms), key=lambda one: one.timestamp_ms, default=None)
         if to is None:
             continue
@@ -133,7 +176,7 @@ def of_dates(
             )
         if since == to.snapshot_id:
             continue
-        _check(session, lake, dataset_id, Range(since, to.snapshot_id), refs.get(dataset_id))
+        _check(tables, row, Range(since, to.snapshot_id), ref)
         pins[dataset_id] = {"full": since is None, "from_snapshot": since, "to_snapshot": to.snapshot_id}
     if not pins:
         raise BackfillRefusedError("No dataset of the flow has a snapshot in that time; nothing was started.")
@@ -173,21 +216,17 @@ def request(session: Session, caller: Caller, flow_id: str, backfill: Backfill, 
     return row
 
 
-def _refs(session: Session, flow: Flow) -> Mapping[str, str]:
-    return session.get_one(SourceConnection, flow.source_connection_id).refs or {}
-
-
-def _exported_ranges(session: Session, flow: Flow) -> list[str]:
-    return session.get_one(SourceConnection, flow.source_connection_id).dataset_ids
-
-
-def _check(session: Session, lake: Lake, dataset_id: str, snapshots: Range, ref: str | None) -> int:
-    """The last snapshot of the range, all of which must still be in the table's history."""
-    row = session.get(Dataset, dataset_id)
+def _existing(exported: Exported, dataset_id: str) -> Dataset:
+    row = exported.rows[dataset_id]
     if row is None:
         raise BackfillRefusedError(f"Dataset {dataset_id} no longer exists.")
+    return row
+
+
+def _check(tables: Tables, row: Dataset, snapshots: Range, ref: str | None) -> int:
+    """The last snapshot of the range, all of which must still be in the table's history."""
     which = f"dataset {row.name} ({row.id})"
-    steps = ancestry(lake, TableName(row.table_name), snapshots.to, ref)
+    steps = tables.read(row, partial(ancestry, tables.lake, upto=snapshots.to, ref=ref))
     if steps is None and snapshots.to is not None:
         raise BackfillRefusedError(f"Snapshot {snapshots.to} is not (or no longer) in the history of {which}.")
     if not steps:
@@ -195,7 +234,8 @@ def _check(session: Session, lake: Lake, dataset_id: str, snapshots: Range, ref:
     to = steps[-1].snapshot_id
     if snapshots.since is not None:
         _check_since(steps, snapshots.since, which)
-        plan = scan.open_table(lake, TableName(row.table_name)).increment(snapshots.since, to)
+        since = snapshots.since
+        plan = tables.read(row, lambda name: scan.open_table(tables.lake, name).increment(since, to))
         if plan.kind != "incremental":
             raise BackfillRefusedError(f"The rows of that range of {which} cannot be determined: {plan.warning}.")
     return to

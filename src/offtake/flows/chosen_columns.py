@@ -7,7 +7,7 @@ from pyiceberg.schema import Schema
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from offtake.catalog import datasets
+from offtake.catalog import datasets, lake_catalog_calls
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Sent
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
@@ -24,13 +24,14 @@ from offtake.lake.column_lookup import UnfitChoiceError, UnknownColumnsError
 from offtake.lake.scan import TableScan
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import UnknownRefError, ref_snapshot
+from offtake.store.database import Database
 from offtake.store.tables import Dataset, SourceConnection
 
 _SHOWN: Final = 20
 
 
 def resolve(
-    session: Session,
+    database: Database,
     lake: Lake,
     caller: Caller,
     refs: Mapping[str, str | None],
@@ -38,13 +39,14 @@ def resolve(
 ) -> dict[str, ColumnChoiceDocument]:
     """The choices for a source connection of the datasets in `refs`, each with its branch or tag. Reads their tables.
 
-    Raises `Problem` for columns that the tables do not have, with the nearest that they have. Datasets that the caller
-    may not see are left out.
+    Raises `Problem` for columns that the tables do not have, with the nearest that they have, and 3503 and 3504 as
+    `lake_catalog_calls.read` does. Datasets that the caller may not see are left out.
     """
     found: dict[str, ColumnChoiceDocument] = {}
     wrong: list[FieldProblem] = []
-    rows = select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs))
-    known = {row.id: row for row in session.scalars(rows)}
+    with database.reading() as session:
+        rows = select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs))
+        known = {row.id: row for row in session.scalars(rows)}
     for dataset_id, paths in chosen.items():
         field = f"/params/columns/{dataset_id}"
         if dataset_id not in refs:
@@ -56,7 +58,7 @@ def resolve(
             wrong.append(FieldProblem(field, f"has {len(paths):,} columns; at most {MOST_COLUMNS:,} can be chosen"))
         elif dataset_id in known:
             try:
-                found[dataset_id] = _choose(lake, known[dataset_id], refs[dataset_id], paths).to_json()
+                found[dataset_id] = _choose(lake, caller, known[dataset_id], refs[dataset_id], paths).to_json()
             except UnknownColumnsError as error:
                 wrong += [FieldProblem(f"{field}/{index}", text) for index, text in error.problems.items()]
             except (_NoColumnsError, UnknownRefError, DeliveryError) as error:
@@ -77,7 +79,7 @@ def delivered_by(
     return (source.refs or {}).get(dataset_id), choice_of(source, dataset_id)
 
 
-def check_new_flow(session: Session, lake: Lake, caller: Caller, body: Sent) -> None:
+def check_new_flow(database: Database, lake: Lake, caller: Caller, body: Sent) -> None:
     """Raise `Problem` when a new flow's source connection has chosen columns that its tables do not have any more.
 
     What else is wrong with the body is left to `flows.create`.
@@ -86,10 +88,10 @@ def check_new_flow(session: Session, lake: Lake, caller: Caller, body: Sent) -> 
         new = bodies.parse_body(NewFlow, body)
     except Problem:
         return
-    _check_sources(session, lake, caller, new.source_connection_ids)
+    _check_sources(database, lake, caller, new.source_connection_ids)
 
 
-def check_changed_flow(session: Session, lake: Lake, caller: Caller, body: Patch) -> None:
+def check_changed_flow(database: Database, lake: Lake, caller: Caller, body: Patch) -> None:
     """`check_new_flow` for a patch that lets a flow use another source connection."""
     try:
         operations = json_patch_rules.parse(body)
@@ -97,15 +99,15 @@ def check_changed_flow(session: Session, lake: Lake, caller: Caller, body: Patch
         return
     for one in operations:
         if one.path == "/sourceConnectionIds":
-            _check_sources(session, lake, caller, one.value)
+            _check_sources(database, lake, caller, one.value)
 
 
 class _NoColumnsError(Exception):
     """The dataset has no columns to choose from; the text says why."""
 
 
-def _choose(lake: Lake, row: Dataset, ref: str | None, paths: Sequence[str]) -> ColumnChoice:
-    table = scan.find_table(lake, TableName(row.table_name))
+def _choose(lake: Lake, caller: Caller, row: Dataset, ref: str | None, paths: Sequence[str]) -> ColumnChoice:
+    table = _find_table(lake, caller, row)
     if table is None:
         raise _NoColumnsError(f"dataset {row.id} has no rows yet, and so no columns to choose from")
     return column_lookup.choose(table.table, _schema(table, ref), paths)
@@ -119,31 +121,38 @@ def _schema(table: TableScan, ref: str | None) -> Schema:
     return table.table.schema() if snapshot is None else file_metadata.schema_of(table.table, snapshot)
 
 
-def _check_sources(session: Session, lake: Lake, caller: Caller, ids: object) -> None:
+def _find_table(lake: Lake, caller: Caller, row: Dataset) -> TableScan | None:
+    name = TableName(row.table_name)
+    return lake_catalog_calls.read(caller, [name], lambda: scan.find_table(lake, name))
+
+
+def _check_sources(database: Database, lake: Lake, caller: Caller, ids: object) -> None:
     for source_id in ids if isinstance(ids, list) else ():
-        try:
-            source = entities.find(session, caller, SourceConnection, "sourceConnections", str(source_id))
-        except Problem:
-            continue
-        for dataset_id in source.columns or {}:
-            _check_choice(session, lake, caller, source, dataset_id)
+        with database.reading() as session:
+            try:
+                source = entities.find(session, caller, SourceConnection, "sourceConnections", str(source_id))
+            except Problem:
+                continue
+            visible = select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(source.columns or {}))
+            rows = session.scalars(visible).all()
+        for row in rows:
+            _check_choice(lake, caller, source, row)
 
 
-def _check_choice(session: Session, lake: Lake, caller: Caller, source: SourceConnection, dataset_id: str) -> None:
-    visible = select(Dataset).where(*datasets.visible_to(caller), Dataset.id == dataset_id)
-    row, choice = session.scalar(visible), choice_of(source, dataset_id)
-    if row is None or choice is None:
+def _check_choice(lake: Lake, caller: Caller, source: SourceConnection, row: Dataset) -> None:
+    choice = choice_of(source, row.id)
+    if choice is None:
         return
     try:
-        table = scan.find_table(lake, TableName(row.table_name))
+        table = _find_table(lake, caller, row)
         if table is not None:
-            column_lookup.select(table.table, _schema(table, (source.refs or {}).get(dataset_id)), choice)
+            column_lookup.select(table.table, _schema(table, (source.refs or {}).get(row.id)), choice)
     except (UnfitChoiceError, UnknownRefError) as error:
         raise problems.of_field(
             "/sourceConnectionIds",
-            f"has source connection {source.id}, but in dataset {dataset_id} {error}; create a source connection with "
+            f"has source connection {source.id}, but in dataset {row.id} {error}; create a source connection with "
             "columns that the table has",
         ) from None
-    except DeliveryError:
+    except (DeliveryError, Problem):
         # The table cannot be read now. The run checks the columns too.
         return

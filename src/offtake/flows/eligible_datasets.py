@@ -13,6 +13,7 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.documents import Json
 from offtake.flows import specs
 from offtake.lake.catalog import Lake
+from offtake.store.database import Database
 from offtake.store.tables import Dataset
 
 _COMPACT: Final = ("name", "description", "fileDescription", "aspect", "state")
@@ -24,7 +25,7 @@ def has_any(session: Session, caller: Caller) -> bool:
     return session.scalar(select(Dataset.id).where(*datasets.visible_to(caller)).limit(1)) is not None
 
 
-def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Sequence[tuple[str, str]]) -> Json:
+def page(database: Database, lake: Lake, caller: Caller, spec_id: str, params: Sequence[tuple[str, str]]) -> Json:
     """One page of datasets with the contract's `pageInfo`; Catalog's list parameters filter and order it."""
     if spec_id not in {specs.DATA_LAKE, *(destination.connection_spec_id for destination in DESTINATIONS)}:
         raise problems.not_found("connectionSpecs", spec_id)
@@ -40,11 +41,13 @@ def page(session: Session, lake: Lake, caller: Caller, spec_id: str, params: Seq
         for name, value in params
         if name not in _REQUIRED
     ]
-    query = catalog_query.read(session, dataset_documents.SHAPE, selection)
-    mine = select(func.count()).select_from(Dataset).where(*datasets.visible_to(caller), query.condition)
-    total = session.scalar(mine) or 0
-    rows = dataset_documents.rows(session, caller, query)
-    documents = dataset_documents.documents(session, lambda: lake, rows, query)
+    with database.reading() as session:
+        query = catalog_query.read(session, dataset_documents.SHAPE, selection)
+        mine = select(func.count()).select_from(Dataset).where(*datasets.visible_to(caller), query.condition)
+        total = session.scalar(mine) or 0
+        rows = dataset_documents.rows(session, caller, query)
+        around = dataset_documents.surroundings(session, rows)
+    documents = dataset_documents.documents(caller, lambda: lake, rows, around, query)
     items = [{"id": row_id, **document} for row_id, document in documents.items()]
     end = query.start + len(items) - 1
     info = {"start": query.start, "end": end, "total": total, "hasNext": end + 1 < total}

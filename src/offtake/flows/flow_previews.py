@@ -23,6 +23,7 @@ from offtake.formats import pgp
 from offtake.formats.names import JSON
 from offtake.lake.catalog import Lake
 from offtake.lake.column_choice import ColumnChoice
+from offtake.store.database import Database
 from offtake.store.tables import Flow
 
 MOST_RUNS: Final = 5
@@ -46,10 +47,12 @@ class Plan:
     chosen: Mapping[str, tuple[str | None, ColumnChoice | None]]
 
 
-def preview(session: Session, lake: Lake, caller: Caller, flow_id: str, now_ms: int, rows: int) -> Json:
+def preview(database: Database, lake: Lake, caller: Caller, flow_id: str, now_ms: int, rows: int) -> Json:
     """The preview of a flow, with at most `rows` rows of each dataset; raises 1439."""
     caller.require(VIEW_DATASETS)
-    return with_rows(session, lake, caller, plan(session, caller, flows.find(session, caller, flow_id), now_ms), rows)
+    with database.reading() as session:
+        planned = plan(session, caller, flows.find(session, caller, flow_id), now_ms)
+    return with_rows(database, lake, caller, planned, rows)
 
 
 def create(
@@ -110,7 +113,7 @@ def plan(session: Session, caller: Caller, flow: Flow, now_ms: int, *, is_draft:
     )
 
 
-def with_rows(session: Session, lake: Lake, caller: Caller, planned: Plan, most: int) -> Json:
+def with_rows(database: Database, lake: Lake, caller: Caller, planned: Plan, most: int) -> Json:
     """The plan's document with the first rows of each dataset, or with the `problem` that prevents reading them.
 
     Rows have the form of NDJSON exports. Of a dataset that the caller may not see, there are none.
@@ -120,13 +123,13 @@ def with_rows(session: Session, lake: Lake, caller: Caller, planned: Plan, most:
         dataset_id = one["dataSetId"]
         rows: Json = {"rows": []}
         if one["name"] is not None and most:
-            rows = _rows(session, lake, caller, dataset_id, most, planned.chosen[dataset_id])
+            rows = _rows(database, lake, caller, dataset_id, most, planned.chosen[dataset_id])
         datasets.append(one | rows)
     return planned.document | {"datasets": datasets}
 
 
 def _rows(
-    session: Session,
+    database: Database,
     lake: Lake,
     caller: Caller,
     dataset_id: str,
@@ -134,7 +137,7 @@ def _rows(
     chosen: tuple[str | None, ColumnChoice | None],
 ) -> Json:
     try:
-        lines = dataset_documents.preview_lines(session, lake, caller, dataset_id, most, *chosen)
+        lines = dataset_documents.preview_lines(database, lake, caller, dataset_id, most, *chosen)
     except Problem as problem:
         return {"problem": str(problem)}
     return {"rows": [json.loads(line) for line in lines]}

@@ -31,7 +31,7 @@ def flow_status(session: Session, vault: Vault, caller: Caller, flow_id: str) ->
         "lastRunId": row.last_run_id,
         "hasSlotLeft": row.next_run_s is not None,
         "toExtend": flow_ends.describe_prolonging(row),
-        "owed": _owed(owed_by(session, last) if last is not None else []),
+        "owed": _owed(owed_by(session, last) if last is not None else [], row),
         "remedy": remedy(row),
         "held": [
             {
@@ -82,7 +82,7 @@ def run_files(session: Session, caller: Caller, run_id: str) -> Json:
         "run": run_documents.render(session, row, caller),
         "files": [_file(part) for part in run_parts(session, row.id)],
         "manifest": row.manifest["key"] if row.manifest and row.completed_at else None,
-        "owed": _owed(owed_by(session, row)),
+        "owed": _owed(owed_by(session, row), session.get(Flow, row.flow_id)),
         "remedy": remedy(session.get(Flow, row.flow_id)),
         "warnings": row.warnings,
         **({"toBeRemoved": {"files": left, "message": attempts.describe(left)}} if left else {}),
@@ -98,8 +98,8 @@ def after_cancel(session: Session, run: Run) -> Json:
     return {"files": [part.uri or part.key for part in complete], "message": message}
 
 
-def _owed(owed: Sequence[Owed]) -> list[Json]:
-    return [one.to_json() | {"message": describe(one)} for one in owed]
+def _owed(owed: Sequence[Owed], flow: Flow | None) -> list[Json]:
+    return [one.to_json() | {"message": describe(one), "remedy": remedy(flow, one)} for one in owed]
 
 
 def _live(run: Run) -> Json:

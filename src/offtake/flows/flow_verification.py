@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.catalog import datasets, lake_catalog_calls
+from offtake.contract import problems
+from offtake.contract.caller import Caller
+from offtake.contract.problems import Problem
 from offtake.documents import Json
+from offtake.errors import DeliveryError
 from offtake.flows import column_choices, continuity, flows
 from offtake.flows.continuity import Continuity, DeliveredRange
 from offtake.lake.catalog import Lake
-from offtake.lake.snapshot_history import ancestry
+from offtake.lake.snapshot_history import SnapshotStep, ancestry
 from offtake.lake.table_names import TableName
+from offtake.store.database import Database
 from offtake.store.run_parts import is_delivered
 from offtake.store.run_warnings import list_full_export_warnings
 from offtake.store.tables import AuditEvent, Dataset, Flow, Run, RunDataset, SourceConnection, Watermark
@@ -51,20 +57,23 @@ class DatasetVerification:
         }
 
 
-def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerification]:
-    """Verify each dataset that the flow currently exports."""
-    source = session.get_one(SourceConnection, flow.source_connection_id)
-    positions = {
-        one.dataset_id: one.snapshot_id for one in session.scalars(select(Watermark).filter_by(flow_id=flow.id))
-    }
-    ranges = _delivered_ranges(session, flow)
-    restarts = _restarts(session, flow)
+def verify_flow(database: Database, lake: Lake, caller: Caller, flow: Flow) -> list[DatasetVerification]:
+    """Verify each dataset that the flow currently exports.
+
+    Raises 1422 when a registered table cannot be read, and 3503 and 3504 as `lake_catalog_calls.read` does.
+    """
+    with database.reading() as session:
+        source = session.get_one(SourceConnection, flow.source_connection_id)
+        watermarks = session.scalars(select(Watermark).filter_by(flow_id=flow.id))
+        positions = {one.dataset_id: one.snapshot_id for one in watermarks}
+        ranges = _delivered_ranges(session, flow)
+        restarts = _restarts(session, flow)
+        rows = {one: session.get(Dataset, one) for one in source.dataset_ids}
     everything = flows.stored_schedule(flow).export_mode == "DAILY_FULL_EXPORT"
     columns, found = column_choices.paths_of(source), []
-    for dataset_id in source.dataset_ids:
-        row = session.get(Dataset, dataset_id)
+    for dataset_id, row in rows.items():
         ref = (source.refs or {}).get(dataset_id)
-        history = ancestry(lake, TableName(row.table_name), ref=ref) if row else None
+        history = _history(lake, caller, row, ref) if row else None
         position = positions.get(dataset_id)
         result = (
             None if everything else continuity.check_continuity(ranges[dataset_id], position, history or [], restarts)
@@ -73,6 +82,14 @@ def verify_flow(session: Session, lake: Lake, flow: Flow) -> list[DatasetVerific
         chosen = columns.get(dataset_id, ())
         found.append(DatasetVerification(dataset_id, name, position, len(ranges[dataset_id]), result, chosen))
     return found
+
+
+def _history(lake: Lake, caller: Caller, row: Dataset, ref: str | None) -> list[SnapshotStep] | None:
+    table = TableName(row.table_name)
+    try:
+        return lake_catalog_calls.read(caller, [table], lambda: ancestry(lake, table, ref=ref))
+    except DeliveryError as error:
+        raise Problem(problems.WRONG_ACTION, str(error), datasets.RESOURCE, row.id) from None
 
 
 def _delivered_ranges(session: Session, flow: Flow) -> dict[str, list[DeliveredRange]]:

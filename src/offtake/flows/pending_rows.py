@@ -1,19 +1,25 @@
 """How many rows of a dataset a flow has not delivered yet, from the summaries of the table's snapshots."""
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake.catalog import lake_catalog_calls
 from offtake.contract.caller import Caller
+from offtake.contract.problems import Problem
+from offtake.errors import DeliveryError
 from offtake.flows.flow_views import ExportedDataset, exported_datasets
 from offtake.flows.run_views import RunView
 from offtake.lake.catalog import Lake
 from offtake.lake.snapshot_history import ancestry
 from offtake.lake.table_names import TableName
+from offtake.store.database import Database
 from offtake.store.tables import Dataset
 
 _MOST_OF_RUN: Final = 20
@@ -32,31 +38,39 @@ class PendingRows:
     since_ms: int | None
 
 
-def count_pending(session: Session, lake: Lake, datasets: Iterable[ExportedDataset]) -> dict[str, PendingRows]:
+def count_pending(
+    database: Database, lake: Lake, caller: Caller, datasets: Iterable[ExportedDataset]
+) -> dict[str, PendingRows]:
     """The pending rows by dataset id. No file of rows is read.
 
-    Left out: datasets that the caller may not see, those without a table, and those that take too long.
+    Left out: datasets that the caller may not see, those without a table, and those that take too long or cannot be
+    read.
     """
     seen = [one for one in datasets if one.name is not None]
     tables = select(Dataset.id, Dataset.table_name).where(Dataset.id.in_([one.dataset_id for one in seen]))
-    names = dict(session.execute(tables).all())
+    with database.reading() as session:
+        names = dict(session.execute(tables).all())
     until, found = time.monotonic() + _SECONDS, dict[str, PendingRows]()
     for one in seen:
-        if time.monotonic() > until:
+        if (left := until - time.monotonic()) <= 0:
             break
-        pending = _pending(lake, TableName(names[one.dataset_id]), one)
+        table = TableName(names.get(one.dataset_id, ""))
+        pending = None
+        if table:
+            # Else what cannot be read is not shown: a run reports it.
+            with contextlib.suppress(DeliveryError, Problem):
+                pending = lake_catalog_calls.read(caller, [table], partial(_pending, lake, table, one), left)
         if pending is not None:
             found[one.dataset_id] = pending
     return found
 
 
-def count_after_run(session: Session, lake: Lake, caller: Caller, view: RunView) -> dict[str, PendingRows]:
-    """The pending rows of the run's first 20 datasets; empty unless it is the last run of its flow."""
+def datasets_after_run(session: Session, caller: Caller, view: RunView) -> list[ExportedDataset]:
+    """The run's first 20 datasets, to count their pending rows; none unless it is the last run of its flow."""
     if view.flow is None or view.flow.last_run_id != view.run.id:
-        return {}
+        return []
     planned = {one.dataset_id for one in view.datasets[:_MOST_OF_RUN]}
-    datasets = exported_datasets(session, caller, view.flow)
-    return count_pending(session, lake, [one for one in datasets if one.dataset_id in planned])
+    return [one for one in exported_datasets(session, caller, view.flow) if one.dataset_id in planned]
 
 
 def _pending(lake: Lake, table: TableName, dataset: ExportedDataset) -> PendingRows | None:

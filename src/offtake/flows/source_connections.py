@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
-from offtake.catalog import datasets
+from offtake.catalog import datasets, lake_catalog_calls
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
@@ -23,6 +23,7 @@ from offtake.lake.catalog import Lake
 from offtake.lake.column_choice import LONGEST_PATH, MOST_COLUMNS
 from offtake.lake.table_names import TableName
 from offtake.lake.table_refs import MAIN, UnknownRefError, ref_snapshot
+from offtake.store.database import Database
 from offtake.store.tables import Connection, Dataset, SourceConnection
 
 _LAKE_CONNECTION = "Data Lake"
@@ -114,10 +115,10 @@ def create(
     return row
 
 
-def check_refs(session: Session, lake: Lake, caller: Caller, body: Sent) -> None:
+def check_refs(database: Database, lake: Lake, caller: Caller, body: Sent) -> None:
     """Raise `Problem` for branches and tags that the tables of the body's datasets do not have. Reads these tables.
 
-    What else is wrong with the body is left to `create`.
+    Raises 3503 and 3504 as `lake_catalog_calls.read` does. What else is wrong with the body is left to `create`.
     """
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
@@ -126,25 +127,25 @@ def check_refs(session: Session, lake: Lake, caller: Caller, body: Sent) -> None
     except Problem:
         return
     refs = refs_of(new)
-    known = {
-        row.id: row
-        for row in session.scalars(select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs)))
-    }
+    with database.reading() as session:
+        named = session.scalars(select(Dataset).where(*datasets.visible_to(caller), Dataset.id.in_(refs)))
+        known = {row.id: row for row in named}
     found = []
     for index, dataset in enumerate(new.params.datasets):
         row = known.get(dataset.data_set_id)
         if dataset.ref is None or row is None:
             continue
-        why = _why_unknown(lake, row, dataset.ref)
+        why = _why_unknown(lake, caller, row, dataset.ref)
         found += [FieldProblem(f"/params/datasets/{index}/ref", why)] if why else []
     if found:
         raise problems.of_fields(InvalidInputError(found))
 
 
-def choose_columns(session: Session, lake: Lake, caller: Caller, body: Sent) -> dict[str, ColumnChoiceDocument]:
+def choose_columns(database: Database, lake: Lake, caller: Caller, body: Sent) -> dict[str, ColumnChoiceDocument]:
     """The columns that the body chooses, by dataset id, for `create`. Reads the datasets' tables.
 
-    Raises `Problem` for columns that these do not have. What else is wrong with the body is left to `create`.
+    Raises `Problem` for columns that these do not have, and 3503 and 3504 as `lake_catalog_calls.read` does. What else
+    is wrong with the body is left to `create`.
     """
     caller.require(EXPORT_DATASETS)
     caller.require(VIEW_DATASETS)
@@ -153,12 +154,13 @@ def choose_columns(session: Session, lake: Lake, caller: Caller, body: Sent) -> 
     except Problem:
         return {}
     refs: dict[str, str | None] = {one.data_set_id: one.ref for one in new.params.datasets}
-    return chosen_columns.resolve(session, lake, caller, refs, new.params.columns or {})
+    return chosen_columns.resolve(database, lake, caller, refs, new.params.columns or {})
 
 
-def _why_unknown(lake: Lake, row: Dataset, ref: str) -> str | None:
+def _why_unknown(lake: Lake, caller: Caller, row: Dataset, ref: str) -> str | None:
+    name = TableName(row.table_name)
     try:
-        table = scan.find_table(lake, TableName(row.table_name))
+        table = lake_catalog_calls.read(caller, [name], lambda: scan.find_table(lake, name))
         if table is None:
             return f"dataset {row.id} has no rows yet, and so no branches and tags"
         ref_snapshot(table.table, ref)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from offtake.contract.entities import ENABLED
 from offtake.documents import Json
+from offtake.errors import DATASET_GONE
 from offtake.store import run_parts, run_states
 from offtake.store.tables import Dataset, Flow, Run, RunDataset, RunPart, Watermark
 
@@ -17,7 +18,8 @@ from offtake.store.tables import Dataset, Flow, Run, RunDataset, RunPart, Waterm
 class Owed:
     """The undelivered rows of one dataset, after `since_snapshot` (delivered at `since_ms`); None for all rows.
 
-    `rows` and `files`: as planned by the run; None when it had no plan.
+    `rows` and `files`: as planned by the run; None when it had no plan. `gone`: the dataset or its table did not exist
+    any more, or another table had its name.
     """
 
     dataset_id: str
@@ -26,6 +28,7 @@ class Owed:
     since_ms: int | None
     rows: int | None
     files: int | None
+    gone: bool = False
 
     def to_json(self) -> Json:
         """Render it for the API."""
@@ -112,6 +115,8 @@ def sentence(owed: Owed, row: Run, flow: Flow | None, *, retries: bool) -> str:
     subject = "All rows" if owed.since_snapshot is None else "The rows added since the last delivery"
     subject = subject if owed.rows is None else f"{owed.rows:,} {'row' if is_one else 'rows'}"
     what = f"{subject} of {owed.name} {'is' if is_one else 'are'} not delivered yet."
+    if owed.gone and flow is not None:
+        return f"{what} Its table is gone, or another one has its name: runs fail until the dataset is replaced."
     return f"{what} {_deliverer(row, flow, 'it' if is_one else 'them', retries=retries)}".strip()
 
 
@@ -125,10 +130,12 @@ def _deliverer(row: Run, flow: Flow | None, them: str, *, retries: bool) -> str:
     return f"Retry, or the next run delivers {them}." if retries else f"The next run delivers {them}."
 
 
-def remedy(flow: Flow | None) -> str:
+def remedy(flow: Flow | None, owed: Owed | None = None) -> str:
     """What delivers the undelivered rows."""
     if flow is None:
         return "its flow is deleted"
+    if owed is not None and owed.gone:
+        return "its runs fail until the table is there again, or the flow exports another dataset instead"
     if flow.state != ENABLED:
         return "the flow is disabled: enable it, then run offtake flow run"
     if flow.next_run_s is None:
@@ -142,9 +149,10 @@ def _undelivered(planned: Sequence[RunDataset]) -> Sequence[RunDataset]:
 
 
 def _of_plan(dataset: RunDataset, position: Watermark | None, files: int) -> Owed:
-    since = dataset.from_snapshot
-    known = position is not None and position.snapshot_id == since
     lacking = dataset.error is not None
+    # Without a plan, a run starts at the flow's position.
+    since = position.snapshot_id if lacking and position is not None else dataset.from_snapshot
+    known = position is not None and position.snapshot_id == since
     return Owed(
         dataset.dataset_id,
         dataset.dataset_name,
@@ -152,6 +160,7 @@ def _of_plan(dataset: RunDataset, position: Watermark | None, files: int) -> Owe
         position.updated_at if known and position else None,
         None if lacking else dataset.input_rows,
         None if lacking else files,
+        gone=dataset.error is not None and dataset.error["code"] == DATASET_GONE.code,
     )
 
 

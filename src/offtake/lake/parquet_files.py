@@ -95,8 +95,11 @@ def translating_errors(locations: Sequence[str]) -> Iterator[None]:
 
 
 def check_rows(file: str, found: int, counted: int) -> None:
-    """Raise `DeliveryError` when a file, or a slice of it, has fewer rows than the metadata counts: some are lost."""
-    if found < counted:
+    """Raise `DeliveryError` when a file, or a slice of it, has not the rows that the metadata counts.
+
+    Fewer: some are lost. More: it is another file, and positions of deleted rows may be of other rows.
+    """
+    if found != counted:
         raise DeliveryError(
             EXPORT_FAILED,
             f"The dataset's file {file} has {found:,} rows, but the table's metadata counts {counted:,}.",

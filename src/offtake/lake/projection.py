@@ -7,6 +7,7 @@ else null. PyIceberg's own projection turns null lists and maps into empty ones,
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
@@ -46,17 +47,30 @@ class ColumnNames:
 
     def id_of(self, name: str) -> int | None:
         """The id of the field with that name, or None."""
-        return next((one.get("field-id") for one in self.fields if name in one["names"]), None)
+        found = self._by_name.get(name)
+        return None if found is None else found.get("field-id")
 
     def below(self, field_id: int) -> "ColumnNames":
         """The names in a struct, given its field id."""
-        found = (one.get("fields") or () for one in self.fields if one.get("field-id") == field_id)
-        return ColumnNames(next(found, ()))
+        return _names_in(self._by_id.get(field_id))
 
     def inside(self, part: str) -> "ColumnNames":
         """The names in a list's `element`, or in a map's `key` or `value`."""
-        found = (one.get("fields") or () for one in self.fields if part in one["names"])
-        return ColumnNames(next(found, ()))
+        return _names_in(self._by_name.get(part))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Mapping[str, Any]]:
+        """The fields by each of their names; the first of several counts."""
+        # Not a search for each column: wide tables have 50,000.
+        return {name: one for one in reversed(self.fields) for name in one["names"]}
+
+    @cached_property
+    def _by_id(self) -> dict[int, Mapping[str, Any]]:
+        return {one["field-id"]: one for one in reversed(self.fields) if one.get("field-id") is not None}
+
+
+def _names_in(field: Mapping[str, Any] | None) -> ColumnNames:
+    return ColumnNames((field or {}).get("fields") or ())
 
 
 Missing = Callable[[int, pa.DataType], pa.Scalar | None]

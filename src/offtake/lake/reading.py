@@ -164,7 +164,7 @@ def _groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
 
 
 def _checked_groups(piece: FileSlice, file: pq.ParquetFile) -> list[int]:
-    """The slice's row groups; raises `DeliveryError` when they have fewer rows than was planned."""
+    """The slice's row groups; raises `DeliveryError` when they have more or fewer rows than was planned."""
     groups = _groups(piece, file)
     parquet_files.check_rows(piece.path, sum(file.metadata.row_group(index).num_rows for index in groups), piece.rows)
     return groups

@@ -1,7 +1,7 @@
 """Registered tables: those of other catalogs, which are read and never written."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,15 @@ ConfigOf = Callable[[str], CatalogConfig | None]
 class _Opened:
     config: CatalogConfig
     catalog: OpenCatalog
+
+
+@dataclass(frozen=True)
+class CheckedCatalog:
+    """Why a catalog or a table cannot be used, else what it answered. `uuid`: of the table that was read."""
+
+    refusal: DeliveryError | None
+    namespaces: Sequence[Identifier] = ()
+    uuid: str | None = None
 
 
 class RegisteredTables:
@@ -70,17 +79,20 @@ class RegisteredTables:
         with translating_errors(config, ".".join(namespace)):
             return self._open(config).tables(namespace)
 
-    def refusal(self, config: CatalogConfig, identifier: Identifier | None = None) -> DeliveryError | None:
-        """Why a catalog that may not be stored yet cannot be used; None when it answers, and the table can be read."""
+    def check(self, config: CatalogConfig, identifier: Identifier | None = None) -> CheckedCatalog:
+        """Whether a catalog that may not be stored yet can be used, and the table be read."""
         try:
             with translating_errors(config, write_identifier(identifier or ("",))):
                 opened = open_catalog(config)
-                opened.namespaces()
+                namespaces = opened.namespaces()
+            uuid = None
             if identifier is not None:
-                _check_files(config, _read(config, opened, identifier))
+                table = _read(config, opened, identifier)
+                _check_files(config, table)
+                uuid = str(table.metadata.table_uuid)
         except DeliveryError as error:
-            return error
-        return None
+            return CheckedCatalog(error)
+        return CheckedCatalog(None, sorted(set(namespaces)), uuid)
 
     def _find_config(self, catalog_id: str, table: str) -> CatalogConfig:
         config = self._config_of(catalog_id)

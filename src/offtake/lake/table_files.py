@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyiceberg.manifest import ManifestEntryStatus
-from pyiceberg.serializers import FromInputFile
+from pyiceberg.serializers import Compressor, FromByteStream, FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 
 from offtake.lake import manifest_files
@@ -47,11 +47,19 @@ def files_of(metadata_uri: str) -> Iterator[TableFile]:
     yield from _side_files(metadata)
 
 
-def missing_file(warehouse: Warehouse, metadata_uri: str) -> str | None:
-    """The first file that the table's current state refers to and that does not exist; None when all exist."""
-    if not warehouse.exists(metadata_uri):
+def missing_file(warehouse: Warehouse, metadata_uri: str, copy: Path | None = None) -> str | None:
+    """The first file that the table's current state refers to and that does not exist; None when all exist.
+
+    `copy`: of the metadata, for when that file does not exist.
+    """
+    if warehouse.exists(metadata_uri):
+        metadata = FromInputFile.table_metadata(warehouse.io.new_input(metadata_uri))
+    elif copy is not None and warehouse.is_inside(metadata_uri):
+        compressed = Compressor.get_compressor(metadata_uri)
+        with copy.open("rb") as file:
+            metadata = FromByteStream.table_metadata(file, compression=compressed)
+    else:
         return metadata_uri
-    metadata = FromInputFile.table_metadata(warehouse.io.new_input(metadata_uri))
     snapshot = metadata.snapshot_by_id(metadata.current_snapshot_id) if metadata.current_snapshot_id else None
     if snapshot is None:
         return None

@@ -52,15 +52,18 @@ def choose(
     if not chosen:
         return {}, {}
     of_datasets = {one: refs.get(one) for one in dataset_ids}
-    with person.backend.database.reading() as session:
-        try:
-            return chosen_columns.resolve(session, person.backend.lake, person.caller, of_datasets, chosen), {}
-        except Problem as problem:
-            found: dict[str, list[str]] = {}
-            for one in problem.fields:
-                name = PREFIX + one.path.removeprefix(_PLACE).partition("/")[0]
-                found.setdefault(name, []).append(one.message)
-            return {}, {name: "; ".join(messages) for name, messages in found.items()}
+    backend = person.backend
+    try:
+        return chosen_columns.resolve(backend.database, backend.lake, person.caller, of_datasets, chosen), {}
+    except Problem as problem:
+        found: dict[str, list[str]] = {}
+        for one in problem.fields:
+            name = PREFIX + one.path.removeprefix(_PLACE).partition("/")[0]
+            found.setdefault(name, []).append(one.message)
+        # Such as a catalog that does not answer: without its tables, no column can be looked up.
+        if not found:
+            return {}, {PREFIX + one: str(problem) for one in chosen}
+        return {}, {name: "; ".join(messages) for name, messages in found.items()}
 
 
 def in_words(paths: Sequence[str]) -> str:

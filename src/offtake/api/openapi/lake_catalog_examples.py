@@ -29,7 +29,11 @@ CATALOG: Final[Json] = {
 }
 CATALOGS: Final[Json] = examples.page(CATALOG, "/lakeCatalogs")
 CHANGED: Final[Json] = {"id": CATALOG_ID, "etag": _ETAG}
-TESTED: Final[Json] = {"result": False, "errors": [{"code": "EXPORT-1503-503", "message": "The catalog is away."}]}
+TESTED: Final[Json] = {
+    "result": True,
+    "namespaces": [{"name": "sales", "steps": ["sales"]}],
+    "tableUuid": "5f0c6b39-6f1c-4c0a-9f6e-2f4f6f1c7a10",
+}
 TYPES: Final[Json] = {
     "types": [
         {
@@ -67,4 +71,13 @@ KEPT: Final[Json] = {
     "problem": None,
     "refused": {"summary": "sales.summary of catalog lakehouse is a view, which has no files."},
     "excluded": ["scratch"],
+}
+ROUND: Final[Json] = {
+    "appeared": ["sales.orders"],
+    "gone": [],
+    "collisions": {},
+    "refused": {"summary": "sales.summary of catalog lakehouse is a view, which has no files."},
+    "problem": None,
+    "tables": 240,
+    "more": False,
 }

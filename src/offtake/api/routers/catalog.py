@@ -52,10 +52,8 @@ def _list_of(example: Json) -> dict[str, Any]:
 @router.get("/dataSets", **_list_of(examples.DATASET))
 def list_datasets(caller: CallerOf, backend: BackendOf, request: Request) -> Json:
     """List the sandbox's datasets, by id; `<field>=a,b` and `<field>=!a` also filter."""
-    with backend.database.reading() as session:
-        return dataset_documents.list_documents(
-            session, lambda: backend.lake, caller, request.query_params.multi_items()
-        )
+    query = request.query_params.multi_items()
+    return dataset_documents.list_documents(backend.database, lambda: backend.lake, caller, query)
 
 
 @router.post(
@@ -76,17 +74,14 @@ def create_dataset(caller: CallerOf, backend: BackendOf, body: JsonBody, respons
 )
 def get_dataset(caller: CallerOf, backend: BackendOf, dataset_id: str, request: Request) -> Json:
     """Get a dataset."""
-    with backend.database.reading() as session:
-        return dataset_documents.get_document(
-            session, lambda: backend.lake, caller, dataset_id, request.query_params.multi_items()
-        )
+    query = request.query_params.multi_items()
+    return dataset_documents.get_document(backend.database, lambda: backend.lake, caller, dataset_id, query)
 
 
-@router.get("/dataSets/{dataset_id}/table", **document_operation(extension_examples.TABLE))
+@router.get("/dataSets/{dataset_id}/table", **document_operation(extension_examples.TABLE, errors=(502,)))
 def get_table(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
     """Get the size, columns and snapshots of a dataset's table (an extension)."""
-    with backend.database.reading() as session:
-        return dataset_documents.describe_table(session, backend.lake, caller, dataset_id)
+    return dataset_documents.describe_table(backend.database, backend.lake, caller, dataset_id)
 
 
 _CHANGING: Final = document_operation(examples.PATHS, body=examples.ANY_OBJECT, body_example={"description": "x"})

@@ -147,10 +147,9 @@ def configs(caller: CallerOf, backend: BackendOf, row_id: str, request: Request)
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        row = queries.connection(session, caller, row_id)
-        return eligible_datasets.page(
-            session, backend.lake, caller, row.connection_spec_id, request.query_params.multi_items()
-        )
+        spec_id = queries.connection(session, caller, row_id).connection_spec_id
+    query = request.query_params.multi_items()
+    return eligible_datasets.page(backend.database, backend.lake, caller, spec_id, query)
 
 
 @router.post("/connections/{row_id}/action", **document_operation())

@@ -135,14 +135,15 @@ def file_headers(caller: CallerOf, backend: BackendOf, file_id: str, name: Name 
     return Response(headers=_headers(found) | {"Content-Length": str(found.bytes)}, media_type=_BYTES)
 
 
-@router.get("/datasets/{dataset_id}/preview", **document_operation(examples.PREVIEW))
+@router.get("/datasets/{dataset_id}/preview", **document_operation(examples.PREVIEW, errors=(502,)))
 def preview(caller: CallerOf, backend: BackendOf, dataset_id: str) -> Json:
     """Get the first rows of a dataset, at most 100."""
-    with backend.database.reading() as session:
-        return {"data": dataset_documents.preview(session, backend.lake, caller, dataset_id, _MOST)}
+    return {"data": dataset_documents.preview(backend.database, backend.lake, caller, dataset_id, _MOST)}
 
 
-@router.get("/datasets/{dataset_id}/rows", response_class=Response, **document_operation(also={200: _LINES}))
+@router.get(
+    "/datasets/{dataset_id}/rows", response_class=Response, **document_operation(also={200: _LINES}, errors=(502,))
+)
 def rows(
     caller: CallerOf, backend: BackendOf, dataset_id: str, limit: Rows = None, source: DeliveredBy = None
 ) -> Response:
@@ -150,7 +151,7 @@ def rows(
     most = catalog_query.number("/limit", limit or str(_MOST), 1, _MOST_ROWS)
     with backend.database.reading() as session:
         chosen = (None, None) if source is None else chosen_columns.delivered_by(session, caller, source, dataset_id)
-        lines = dataset_documents.preview_lines(session, backend.lake, caller, dataset_id, most, *chosen)
+    lines = dataset_documents.preview_lines(backend.database, backend.lake, caller, dataset_id, most, *chosen)
     return Response("".join(f"{one}\n" for one in lines), media_type=_LINES)
 
 

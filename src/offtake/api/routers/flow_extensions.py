@@ -36,8 +36,7 @@ def status(caller: CallerOf, backend: BackendOf, flow_id: str) -> Json:
 def preview(caller: CallerOf, backend: BackendOf, flow_id: str, rows: Rows = 5) -> Json:
     """Get the files, the next runs and the first rows that a flow would deliver (an extension)."""
     now_ms = backend.clock.now_ms()
-    with backend.database.reading() as session:
-        return flow_previews.preview(session, backend.lake, caller, flow_id, now_ms, rows)
+    return flow_previews.preview(backend.database, backend.lake, caller, flow_id, now_ms, rows)
 
 
 @router.post(
@@ -50,14 +49,12 @@ def preview_draft(caller: CallerOf, backend: BackendOf, body: JsonBody, rows: Ro
     """Get what a flow would deliver, without creating it; raises the errors of its creation (an extension)."""
     draft = bodies.parse_body(flow_previews.FlowDraft, body)
     now_ms = backend.clock.now_ms()
-    with backend.database.reading() as session:
-        source_connections.check_refs(session, backend.lake, caller, draft.source_connection)
-        columns = source_connections.choose_columns(session, backend.lake, caller, draft.source_connection)
+    source_connections.check_refs(backend.database, backend.lake, caller, draft.source_connection)
+    columns = source_connections.choose_columns(backend.database, backend.lake, caller, draft.source_connection)
     with backend.database.dry_run() as session:
         flow = flow_previews.create(session, caller, draft, columns, now_ms, backend.schedule_rules)
         plan = flow_previews.plan(session, caller, flow, now_ms, is_draft=True)
-    with backend.database.reading() as session:
-        return flow_previews.with_rows(session, backend.lake, caller, plan, rows)
+    return flow_previews.with_rows(backend.database, backend.lake, caller, plan, rows)
 
 
 @router.post(

@@ -15,7 +15,7 @@ from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINA
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.flows import backfill, flow_verification, flows, runs
-from offtake.flows.backfill import BackfillRefusedError, Range
+from offtake.flows.backfill import BackfillRefusedError, Range, Tables
 
 router = APIRouter(tags=["flows"])
 
@@ -49,7 +49,9 @@ class BackfillBody(Body):
 @router.post(
     "/flows/{flow_id}/backfill",
     status_code=201,
-    **document_operation(examples.BACKFILL_STARTED, status=201, body=BackfillBody, body_example=examples.BACKFILL),
+    **document_operation(
+        examples.BACKFILL_STARTED, status=201, body=BackfillBody, body_example=examples.BACKFILL, errors=(502,)
+    ),
 )
 def start_backfill(caller: CallerOf, backend: BackendOf, flow_id: str, body: JsonBody) -> Json:
     """Deliver a run, a range of snapshots or a period again, into a new folder (an extension)."""
@@ -58,19 +60,19 @@ def start_backfill(caller: CallerOf, backend: BackendOf, flow_id: str, body: Jso
     wanted = bodies.parse_body(BackfillBody, body)
     if [wanted.run_id, wanted.snapshots, wanted.period].count(None) != 2:  # noqa: PLR2004 - all but one
         raise problems.of_field("/", "must have one of runId, snapshots and period")
-    now_ms, lake = backend.clock.now_ms(), backend.lake
+    now_ms = backend.clock.now_ms()
+    tables = Tables(backend.database, backend.lake, caller)
     try:
         with backend.database.reading() as session:
             flow = flows.find(session, caller, flow_id)
-            if wanted.run_id is not None:
-                repeated = runs.find(session, caller, wanted.run_id)
-                checked = backfill.of_run(session, lake, flow, repeated, wanted.datasets)
-            elif wanted.snapshots is not None:
-                bounds = Range(wanted.snapshots.from_snapshot_id, wanted.snapshots.to_snapshot_id)
-                checked = backfill.of_range(session, lake, flow, bounds, wanted.datasets)
-            elif wanted.period is not None:
-                period = wanted.period
-                checked = backfill.of_dates(session, lake, flow, period.since, period.until, wanted.datasets)
+            repeated = runs.find(session, caller, wanted.run_id) if wanted.run_id is not None else None
+        if repeated is not None:
+            checked = backfill.of_run(tables, flow, repeated, wanted.datasets)
+        elif wanted.snapshots is not None:
+            bounds = Range(wanted.snapshots.from_snapshot_id, wanted.snapshots.to_snapshot_id)
+            checked = backfill.of_range(tables, flow, bounds, wanted.datasets)
+        elif wanted.period is not None:
+            checked = backfill.of_dates(tables, flow, wanted.period.since, wanted.period.until, wanted.datasets)
         with backend.database.writing() as session:
             row = backfill.request(session, caller, flow_id, checked, now_ms)
     except BackfillRefusedError as error:
@@ -87,13 +89,14 @@ def start_backfill(caller: CallerOf, backend: BackendOf, flow_id: str, body: Jso
     return started(row) | {"folder": row.folder, "datasets": datasets}
 
 
-@router.get("/flows/{flow_id}/verification", **document_operation(examples.FLOW_VERIFICATION))
+@router.get("/flows/{flow_id}/verification", **document_operation(examples.FLOW_VERIFICATION, errors=(502,)))
 def verification(caller: CallerOf, backend: BackendOf, flow_id: str) -> Json:
     """Verify that a flow's runs cover its datasets' history without gaps or overlaps (an extension)."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
     with backend.database.reading() as session:
-        found = flow_verification.verify_flow(session, backend.lake, flows.find(session, caller, flow_id))
+        flow = flows.find(session, caller, flow_id)
+    found = flow_verification.verify_flow(backend.database, backend.lake, caller, flow)
     return {
         "id": flow_id,
         "proven": not any(one.continuity and one.continuity.faults for one in found),

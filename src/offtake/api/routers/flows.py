@@ -24,8 +24,7 @@ router = APIRouter(tags=["flows"])
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Create a flow: a scheduled export of datasets."""
-    with backend.database.reading() as session:
-        chosen_columns.check_new_flow(session, backend.lake, caller, body)
+    chosen_columns.check_new_flow(backend.database, backend.lake, caller, body)
     with backend.database.writing() as session:
         row = flows.create(session, caller, body, backend.clock.now_ms(), backend.schedule_rules)
         return responses.update_response(response, row)
@@ -78,8 +77,7 @@ def update(
 ) -> Json:
     """Update a flow (JSON Patch)."""
     now_ms = backend.clock.now_ms()
-    with backend.database.reading() as session:
-        chosen_columns.check_changed_flow(session, backend.lake, caller, body)
+    chosen_columns.check_changed_flow(backend.database, backend.lake, caller, body)
     with backend.database.writing() as session:
         row = flow_changes.update(session, caller, flow_id, body, if_match, now_ms, backend.schedule_rules)
         return responses.update_response(response, row)

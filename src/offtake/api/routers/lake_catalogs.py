@@ -1,5 +1,7 @@
 """Catalogs of others and the tables registered from them: an extension of Catalog."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
@@ -14,12 +16,13 @@ from offtake.api.openapi import lake_catalog_examples as examples
 from offtake.api.openapi import lake_examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op
-from offtake.catalog import kept_namespaces, lake_catalog_calls, lake_catalogs, registration
+from offtake.catalog import kept_namespaces, lake_catalog_calls, lake_catalogs, namespace_sync, registration
 from offtake.catalog.lake_catalog_calls import NamePage
 from offtake.contract import entities, problems
 from offtake.contract.caller import MANAGE_CATALOGS
 from offtake.contract.problems import Problem
 from offtake.documents import Json
+from offtake.lake.catalogs.opening import Identifier
 from offtake.lake.table_names import write_identifier
 
 _DEFAULT_LIMIT: Final = 20
@@ -138,8 +141,11 @@ def check_catalog(
         named = table is not None or metadata is not None
         identifier = registration.identifier_of(row, caller, table, metadata) if named else None
         config = lake_catalogs.config_of(row, backend.vault, backend.network, backend.closed_folders)
-    error = lake_catalog_calls.refusal(backend.registered, caller, config, identifier)
-    return {"result": True} if error is None else {"result": False, "errors": [_error(error.code, str(error))]}
+    found = lake_catalog_calls.check(backend.registered, caller, config, identifier)
+    if found.refusal is not None:
+        return {"result": False, "errors": [_error(found.refusal.code, str(found.refusal))]}
+    shown = _named(found.namespaces[: lake_catalog_calls.MOST_NAMES])
+    return {"result": True, "namespaces": shown} | ({} if found.uuid is None else {"tableUuid": found.uuid})
 
 
 @router.get("/lakeCatalogs/{catalog_id}/namespaces", **document_operation(examples.NAMESPACES, errors=(502,)))
@@ -239,6 +245,23 @@ def keep_namespace(caller: CallerOf, backend: BackendOf, catalog_id: str, body: 
         return {"items": [kept_namespaces.document(kept)]}
 
 
+@router.post(
+    "/lakeCatalogs/{catalog_id}/keptNamespaces/{namespace_id}/action",
+    **document_operation(examples.ROUND, errors=(502,)),
+)
+def act_on_kept(caller: CallerOf, backend: BackendOf, catalog_id: str, namespace_id: str, op: Op = None) -> Json:
+    """With op=sync, compare a namespace that is kept in step with its catalog, in a round of bounded work (extension).
+
+    Repeat it while `more` is true. A round compares 100 of the known tables, from where the last one ended.
+    """
+    registration.check_permissions(caller)
+    _check_op(op)
+    with backend.database.reading() as session:
+        kept_namespaces.get(session, caller, catalog_id, namespace_id)
+    compare = partial(namespace_sync.run_round, backend.database, backend.registered, namespace_id)
+    return lake_catalog_calls.call(caller, "/namespace", lambda: compare(backend.clock.now_ms())).to_json()
+
+
 @router.delete(
     "/lakeCatalogs/{catalog_id}/keptNamespaces/{namespace_id}",
     status_code=202,
@@ -257,20 +280,28 @@ def stop_keeping(caller: CallerOf, backend: BackendOf, catalog_id: str, namespac
 def act(caller: CallerOf, backend: BackendOf, catalog_id: str, op: Op = None) -> Json:
     """With op=sync, compare the namespaces that are kept in step with the catalog now (extension)."""
     caller.require(MANAGE_CATALOGS)
-    if (op or "").strip().lower() != "sync":
-        raise Problem(problems.UNKNOWN_ACTION, "The operation must be op=sync.")
+    _check_op(op)
     with backend.database.writing() as session:
         row = lake_catalogs.get(session, caller, catalog_id)
         return {"namespaces": kept_namespaces.hasten(session, caller, row.id, backend.clock.now_ms())}
 
 
+def _check_op(op: str | None) -> None:
+    if (op or "").strip().lower() != "sync":
+        raise Problem(problems.UNKNOWN_ACTION, "The operation must be op=sync.")
+
+
 def _names(path: str, page: NamePage, limit: int, query: dict[str, str | None]) -> Json:
-    items = [{"name": write_identifier(one), "steps": list(one)} for one in page.names]
+    items = _named(page.names)
     links = {}
     if page.following is not None:
         given = {name: value for name, value in query.items() if value}
         links = {"next": {"href": f"{path}?{urlencode(given | {'limit': limit, 'start': page.following})}"}}
     return {"items": items, "_links": links, "count": len(items), "total": page.total}
+
+
+def _named(names: Sequence[Identifier]) -> list[Json]:
+    return [{"name": write_identifier(one), "steps": list(one)} for one in names]
 
 
 def _error(code: str, message: str) -> Json:

@@ -23,14 +23,13 @@ router = APIRouter(tags=["source connections"])
         status=201,
         body=source_connections.NewSourceConnection,
         body_example=examples.NEW_SOURCE,
-        errors=(409, 422),
+        errors=(409, 422, 502),
     ),
 )
 def create(caller: CallerOf, backend: BackendOf, body: JsonBody, response: Response) -> Json:
     """Create a source connection."""
-    with backend.database.reading() as session:
-        source_connections.check_refs(session, backend.lake, caller, body)
-        columns = source_connections.choose_columns(session, backend.lake, caller, body)
+    source_connections.check_refs(backend.database, backend.lake, caller, body)
+    columns = source_connections.choose_columns(backend.database, backend.lake, caller, body)
     with backend.database.writing() as session:
         row = source_connections.create(session, caller, body, backend.clock.now_ms(), columns)
         return responses.update_response(response, row)

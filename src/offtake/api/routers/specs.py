@@ -36,8 +36,8 @@ def configs(caller: CallerOf, backend: BackendOf, spec_id: str, request: Request
     """List the datasets that can be exported."""
     caller.require(VIEW_DESTINATIONS)
     caller.require(VIEW_DATASETS)
-    with backend.database.reading() as session:
-        return eligible_datasets.page(session, backend.lake, caller, spec_id, request.query_params.multi_items())
+    query = request.query_params.multi_items()
+    return eligible_datasets.page(backend.database, backend.lake, caller, spec_id, query)
 
 
 @router.get("/connectionSpecs/{spec_id}/explore", **document_operation(examples.EXPLORED, errors=(502,)))

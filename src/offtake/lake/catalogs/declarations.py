@@ -84,6 +84,16 @@ class CatalogType:
 REGION: Final = re.compile("[a-z0-9-]{1,64}")
 _ACCOUNT: Final = re.compile("[a-z0-9-]{1,64}")
 _TENANT: Final = re.compile("[A-Za-z0-9.-]{1,128}")
+_CREDENTIAL: Final = "credential"
+_PREFIXES: Final = ("client", "glue", "s3")
+_PRINCIPAL: Final = ("adls.tenant-id", "adls.client-id", "adls.client-secret")
+_TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {
+    **{f"{one}.access-key-id": (f"{one}.secret-access-key",) for one in _PREFIXES},
+    **{f"{one}.secret-access-key": (f"{one}.access-key-id",) for one in _PREFIXES},
+    **{f"{one}.session-token": (f"{one}.access-key-id", f"{one}.secret-access-key") for one in _PREFIXES},
+    **{one: tuple(other for other in _PRINCIPAL if other != one) for one in _PRINCIPAL},
+}
+"""Properties that need others: a store would only refuse access later."""
 _LONG_TEXT: Final = "gcs.service-account-key"
 """The property whose value is a document."""
 _BOOLEANS: Final = ("true", "false")
@@ -232,7 +242,7 @@ def find_type(name: str) -> CatalogType:
 
 def check(kind: CatalogType, properties: Mapping[str, str], *, is_operator: bool) -> None:
     """Raise `InvalidInputError` with every property that is unknown, missing, or not allowed."""
-    found = [*_missing(kind, properties)]
+    found = [*_missing(kind, properties), *_halves(kind, properties)]
     if kind.operators and not is_operator:
         found.append(FieldProblem("/type", f"{kind.name} is for the operator on the server's machine only"))
     for name, value in properties.items():
@@ -249,6 +259,18 @@ def _missing(kind: CatalogType, properties: Mapping[str, str]) -> list[FieldProb
         for one in kind.properties
         if one.required and not properties.get(one.name)
     ]
+
+
+def _halves(kind: CatalogType, properties: Mapping[str, str]) -> list[FieldProblem]:
+    """The properties that are nothing without others, which are missing."""
+    found = []
+    for name, others in _TOGETHER.items():
+        lacking = [one for one in others if not properties.get(one)]
+        if properties.get(name) and lacking and kind.find(name):
+            found.append(
+                FieldProblem(f"/properties/{name}", f"needs {' and '.join(lacking)} too: give all of them, or none")
+            )
+    return found
 
 
 def _problem(kind: CatalogType, name: str, value: str, *, is_operator: bool) -> str:
@@ -268,6 +290,12 @@ def _misfit(known: Property, value: str, *, is_operator: bool) -> str:
         return "is for the operator on the server's machine only"
     if known.values and value not in known.values:
         return f"must be {', '.join(known.values[:-1])} or {known.values[-1]}"
+    if known.name == _CREDENTIAL and not value.partition(":")[2]:
+        return "must be ID:SECRET, the id and the secret of a client with a colon between them"
+    return _unfit_text(known, value)
+
+
+def _unfit_text(known: Property, value: str) -> str:
     if known.name != _LONG_TEXT and any(not one.isprintable() for one in value):
         return "has a line break or another character that cannot be printed"
     if known.pattern and not known.pattern.fullmatch(value):

@@ -14,7 +14,7 @@ from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
 from sqlalchemy import make_url
 
-from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.errors import DATASET_GONE, EXPORT_FAILED, DeliveryError
 from offtake.lake.catalogs import declarations, metadata_cache
 from offtake.lake.catalogs.declarations import TypeName
 from offtake.lake.catalogs.lending import access_for
@@ -169,6 +169,14 @@ def _metadata_location(location: str, access: FileAccess) -> str:
     """The metadata file of a folder with `metadata/version-hint.text`, as Hadoop's catalog writes it."""
     if location.endswith((".json", ".json.gz")):
         return location
-    hint = files.read_whole(f"{location.rstrip('/')}/metadata/version-hint.text", access).decode().strip()
+    folder = location.rstrip("/")
+    try:
+        hint = files.read_whole(f"{folder}/metadata/version-hint.text", access).decode().strip()
+    except FileNotFoundError:
+        raise DeliveryError(
+            DATASET_GONE,
+            f"The folder {folder} has no metadata/version-hint.text, which would name the current metadata file.",
+            "Name a file of its folder metadata, such as 00012-….metadata.json; or correct the folder.",
+        ) from None
     name = f"v{hint}.metadata.json" if hint.isdecimal() else hint
     return f"{location.rstrip('/')}/metadata/{name}"

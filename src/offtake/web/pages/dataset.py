@@ -40,13 +40,12 @@ _DESTINATIONS: Final = {one.connection_spec_id: one.name for one in registry.DES
 @router.get("/ui/{sandbox}/datasets/{dataset_id}")
 def schema(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """The columns as a tree."""
-    with person.backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
-        try:
-            found = dataset_details.columns(session, person.backend.lake, person.caller, dataset_id, _MOST_COLUMNS + 1)
-            problem = ""
-        except OfftakeError as error:
-            found, problem = [], str(error)
+    about = _overview(person, dataset_id)
+    try:
+        found = dataset_details.columns(person.backend.lake, person.caller, about.row, _MOST_COLUMNS + 1)
+        problem = ""
+    except OfftakeError as error:
+        found, problem = [], str(error)
     more = len(found) > _MOST_COLUMNS
     return _page(request, person, about, "schema", columns=found[:_MOST_COLUMNS], more=more, problem=problem)
 
@@ -54,16 +53,15 @@ def schema(request: Request, person: PersonOf, dataset_id: str) -> Response:
 @router.get("/ui/{sandbox}/datasets/{dataset_id}/preview")
 def preview(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """The first rows. `from` in the URL: the first column that is shown."""
-    url, lake = ListUrl(request), person.backend.lake
+    url, backend, caller = ListUrl(request), person.backend, person.caller
     first = url.number("from")
-    with person.backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
-        try:
-            tops = dataset_details.columns(session, lake, person.caller, dataset_id, _MOST_COLUMNS * 20)
-            lines = dataset_documents.preview_lines(session, lake, person.caller, dataset_id, _PREVIEW_ROWS)
-            problem = ""
-        except OfftakeError as error:
-            tops, lines, problem = [], [], str(error)
+    about = _overview(person, dataset_id)
+    try:
+        tops = dataset_details.columns(backend.lake, caller, about.row, _MOST_COLUMNS * 20)
+        lines = dataset_documents.preview_lines(backend.database, backend.lake, caller, dataset_id, _PREVIEW_ROWS)
+        problem = ""
+    except OfftakeError as error:
+        tops, lines, problem = [], [], str(error)
     names = [one.name for one in tops if not one.depth]
     shown = names[first : first + _PREVIEW_COLUMNS]
     read = (json.loads(line, parse_float=_Digits, parse_int=_Digits) for line in lines)
@@ -87,8 +85,8 @@ def preview(request: Request, person: PersonOf, dataset_id: str) -> Response:
 def batches(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """The imports, newest first."""
     url, most = ListUrl(request), _MOST
+    about = _overview(person, dataset_id)
     with person.backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
         found = dataset_details.batches(session, person.caller, dataset_id, url.number("from"), most + 1)
         names = batch_names.names_of(session, person.caller, [row.id for row in found])
     lines = [(row, batch_states.look_of(row), names[row.id].files if row.id in names else "") for row in found[:most]]
@@ -100,15 +98,12 @@ def batches(request: Request, person: PersonOf, dataset_id: str) -> Response:
 def snapshots(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """The history of the table, newest first."""
     url, most = ListUrl(request), _MOST
-    with person.backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
-        try:
-            found = dataset_details.snapshots(
-                session, person.backend.lake, person.caller, dataset_id, url.number("from"), most + 1
-            )
-            problem = ""
-        except OfftakeError as error:
-            found, problem = [], str(error)
+    about = _overview(person, dataset_id)
+    try:
+        found = dataset_details.snapshots(person.backend.lake, person.caller, about.row, url.number("from"), most + 1)
+        problem = ""
+    except OfftakeError as error:
+        found, problem = [], str(error)
     pages = url.pages(found, most)
     return _page(request, person, about, "snapshots", lines=found[:most], pages=pages, problem=problem)
 
@@ -117,17 +112,17 @@ def snapshots(request: Request, person: PersonOf, dataset_id: str) -> Response:
 def exports(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """The flows that export the dataset."""
     url, most = ListUrl(request), _MOST
+    about = _overview(person, dataset_id)
     with person.backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
         found = dataset_exports.of_dataset(
             session, person.caller, dataset_id, url.number("from"), most + 1, person.now_ms
         )
-        positions = [one.snapshot_id for one in found if one.snapshot_id is not None]
-        try:
-            times = dataset_details.commit_times(session, person.backend.lake, person.caller, dataset_id, positions)
-            current = dataset_details.snapshots(session, person.backend.lake, person.caller, dataset_id, 0, 1)
-        except OfftakeError:
-            times, current = {}, []
+    positions = [one.snapshot_id for one in found if one.snapshot_id is not None]
+    try:
+        times = dataset_details.commit_times(person.backend.lake, person.caller, about.row, positions)
+        current = dataset_details.snapshots(person.backend.lake, person.caller, about.row, 0, 1)
+    except OfftakeError:
+        times, current = {}, []
     return _page(
         request,
         person,
@@ -144,8 +139,7 @@ def exports(request: Request, person: PersonOf, dataset_id: str) -> Response:
 @router.get("/ui/{sandbox}/datasets/{dataset_id}/settings")
 def settings(request: Request, person: PersonOf, dataset_id: str) -> Response:
     """Its labels, and what else can be changed."""
-    with person.backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
+    about = _overview(person, dataset_id)
     return _settings(request, person, about, is_renamed=ListUrl(request).text("renamed") == "1")
 
 
@@ -166,8 +160,7 @@ def set_labels(request: Request, person: PersonOf, dataset_id: str, form: Form) 
         if not is_refused and not is_stale:
             by_field, _ = problems_of(error, {"labels": "Labels"})
             shown = by_field.get("labels", str(error))
-        with backend.database.reading() as session:
-            about = _overview(session, person, dataset_id)
+        about = _overview(person, dataset_id)
         status = 409 if is_stale else 422
         return _settings(request, person, about, status, sent=sent, is_stale=is_stale, problem=shown)
     with backend.database.reading() as session:
@@ -187,8 +180,7 @@ def rename(request: Request, person: PersonOf, dataset_id: str, form: Form) -> R
     except Problem as error:
         is_stale = error.code == problems.OTHER_VERSION
         by_field, _ = problems_of(error, {"name": "Name"})
-        with backend.database.reading() as session:
-            about = _overview(session, person, dataset_id)
+        about = _overview(person, dataset_id)
         problem = "" if is_stale else by_field.get("name", str(error))
         shown = {"sent_name": name, "is_renamed_meanwhile": is_stale, "name_problem": problem}
         return _settings(request, person, about, 409 if is_stale else 422, **shown)
@@ -213,8 +205,7 @@ def delete(request: Request, person: PersonOf, dataset_id: str, form: Form) -> R
     """Delete the dataset with its rows; with `force`, even if flows export it."""
     backend, caller = person.backend, person.caller
     caller.require(MANAGE_DATASETS)
-    with backend.database.reading() as session:
-        about = _overview(session, person, dataset_id)
+    about = _overview(person, dataset_id)
     problem = wrong_name(form, about.row.name, about.row.id)
     if problem:
         return _settings(request, person, about, 422, wrong_typed=problem, sent_typed=text(form, "typed"))
@@ -269,8 +260,8 @@ def _nested(value: Any) -> str:  # noqa: ANN401 - JSON
     return str(value) if isinstance(value, _Digits) else json.dumps(value, ensure_ascii=False)
 
 
-def _overview(session: Any, person: Person, dataset_id: str) -> Overview:  # noqa: ANN401 - sessions are the store's
-    return dataset_details.overview(session, person.backend.lake, person.caller, dataset_id)
+def _overview(person: Person, dataset_id: str) -> Overview:
+    return dataset_details.overview(person.backend.database, person.backend.lake, person.caller, dataset_id)
 
 
 def _exporting(person: Person, dataset_id: str) -> Sequence[Export]:

@@ -53,8 +53,8 @@ def _overview(
         since = person.now_ms - _MONTH_MS
         bars = deliveries.runs_of(session, person.caller, [view.flow.id], since).get(view.flow.id, [])
         shown = view.datasets[:_SHOWN_DATASETS]
-        pending = pending_rows.count_pending(session, person.backend.lake, shown)
         owed = undelivered.still_owed(session, view.last, view.owed) if view.last is not None else ()
+    pending = pending_rows.count_pending(person.backend.database, person.backend.lake, person.caller, shown)
     ended = [bar for bar in bars if bar.ended_ms is not None][-_SHOWN_BARS:]
     is_over = view.last is not None and view.schedule.one_time and view.next_ms is None
     return page(

@@ -10,6 +10,7 @@ from offtake.contract import problems
 from offtake.contract.caller import EXPORT_DATASETS
 from offtake.errors import OfftakeError
 from offtake.flows import backfill, flow_views, flows, runs
+from offtake.flows.backfill import Tables
 from offtake.web.form_body import Form, text, texts
 from offtake.web.person import Person, PersonOf
 from offtake.web.places import place_of
@@ -43,14 +44,17 @@ def start(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Respo
         wrong["to_date"] = "must not be before the first day"
     if wrong or to is None:
         return _show(request, person, flow_id, 422, values=values, wrong=wrong)
-    lake, selected = person.backend.lake, texts(sent, "dataset")
+    database = person.backend.database
+    tables = Tables(database, person.backend.lake, person.caller)
     try:
-        with person.backend.database.writing() as session:
+        with database.reading() as session:
             row = flows.find(session, person.caller, flow_id)
-            if of_run:
-                found = backfill.of_run(session, lake, row, runs.find(session, person.caller, values["run"]))
-            else:
-                found = backfill.of_dates(session, lake, row, since, to - 1, selected)
+            repeated = runs.find(session, person.caller, values["run"]) if of_run else None
+        if repeated is not None:
+            found = backfill.of_run(tables, row, repeated)
+        else:
+            found = backfill.of_dates(tables, row, since, to - 1, texts(sent, "dataset"))
+        with database.writing() as session:
             run = backfill.request(session, person.caller, row.id, found, person.now_ms)
     except OfftakeError as error:
         return _show(request, person, flow_id, 422, values=values, refused=str(error))

@@ -220,7 +220,9 @@ def _review(
     backend = person.backend
     with backend.database.reading() as session:
         draft = import_drafts.find(session, person.caller, batch_id)
-        rows = 0 if draft.dataset is None else dataset_details.rows(session, backend.lake, person.caller, draft.dataset)
+    rows = 0
+    if draft.dataset is not None:
+        rows = dataset_details.rows(backend.database, backend.lake, person.caller, draft.dataset)
     by_field: dict[str, str] = {}
     refusal = "" if error is None else _sentence(error)
     shape = preview = checked = None

@@ -70,7 +70,8 @@ def _receipt(request: Request, person: Person, run_id: str, status: int = 200, r
         is_repeated = repetition is not None and repetition.by is not None
         owed = [] if is_repeated else undelivered.still_owed(session, view.run, view.owed)
         sentences = [undelivered.sentence(one, view.run, view.flow, retries=retries) for one in owed]
-        pending = pending_rows.count_after_run(session, person.backend.lake, person.caller, view)
+        delivered = pending_rows.datasets_after_run(session, person.caller, view)
+    pending = pending_rows.count_pending(person.backend.database, person.backend.lake, person.caller, delivered)
     # A manifest names every file: a long one is only offered for download.
     manifest = _manifest(person, run_id) if view.run.completed_at is not None and not more and not first else ""
     return page(
