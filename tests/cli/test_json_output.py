@@ -16,7 +16,7 @@ from offtake.cli.json_output import JSON_OUTPUT, OfApi
 from tests.cli.deliveries import Offtake, add
 from tests.deployment import WITH_MANIFEST, Deployment, rows
 
-WITHOUT = {"serve", "worker", "demo", "catalog remove"}
+WITHOUT = {"serve", "worker", "demo"}
 """They print no result, or nothing but a sentence."""
 COMMANDS_OF = {words: entry for words, entry in entries() if isinstance(entry, Command)}
 

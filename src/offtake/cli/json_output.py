@@ -37,14 +37,14 @@ _SANDBOX: Final = OfApi(f"GET {_SANDBOXES}/{{name}}")
 _SECRET: Final = Own({"org_id": "…@AdobeOrg", "client_id": "…", "client_secret": "p8e-…"})
 _PROFILE: Final = Own({"name": "production"})
 _BACKUP: Final = {
-    "format": 1, "offtake": "0.2.0", "revision": "0019", "takenAt": 1772366400000, "warehouse": "/srv/offtake/lake",
+    "format": 1, "offtake": "0.2.0", "revision": "0021", "takenAt": 1772366400000, "warehouse": "/srv/offtake/lake",
     "rows": True, "keys": True, "tables": 1, "files": 12, "bytes": 855202780, "landing_zone": None, "uploads": None,
 }  # fmt: skip
 _PROGRESS: Final = {
     "id": _ID, "status": "processing", "parts": 12, "parts_done": 4, "rows": 2097152, "rows_planned": 7823447,
     "bytes": 103480901, "rate": 25870225.0, "error": None, "waiting": None,
 }  # fmt: skip
-_CATALOG_DOCUMENT: Final = {"id": _ID, "name": "lakehouse", "type": "rest", "properties": {"uri": "https://…"}}
+_LAKE_CATALOG: Final = OfApi(f"GET {_CATALOG}/lakeCatalogs/{{catalog_id}}", "item")
 _EVOLVES: Final = Own({"id": "65f0c2a1b4d3e2f1a0b9c8d7", "name": "events", "evolves": False})
 
 _FLOW: Final = OfApi(f"GET {_FLOWS}/flows/{{flow_id}}", "item")
@@ -96,12 +96,16 @@ JSON_OUTPUT: Final[dict[str, OfApi | Own]] = {
     "dataset create": _EVOLVES,
     "dataset update": _EVOLVES,
     "dataset delete": Own({"id": "65f0c2a1b4d3e2f1a0b9c8d7", "name": "events", "deleted": True}),
-    "dataset register": Own({"id": "65f0c2a1b4d3e2f1a0b9c8d7", "name": "orders", "table": "…"}),
+    "dataset register": Own(
+        {"id": "65f0c2a1b4d3e2f1a0b9c8d7", "name": "orders", "catalog": "lakehouse", "table": "sales.orders"}
+    ),
     "dataset label": Own({"id": "65f0c2a1b4d3e2f1a0b9c8d7", "labels": ["core/C1"]}),
-    "catalog add": Own(_CATALOG_DOCUMENT),
-    "catalog list": Own([_CATALOG_DOCUMENT]),
-    "catalog show": Own(_CATALOG_DOCUMENT),
-    "catalog test": Own({"namespaces": ["sales"], "tableUuid": None}),
+    "catalog add": _LAKE_CATALOG,
+    "catalog list": OfApi(f"GET {_CATALOG}/lakeCatalogs", "items"),
+    "catalog show": _LAKE_CATALOG,
+    "catalog test": OfApi(f"GET {_CATALOG}/lakeCatalogs/{{catalog_id}}/test"),
+    "catalog update": _LAKE_CATALOG,
+    "catalog remove": Own({"id": _ID, "name": "lakehouse"}),
     "catalog sync": Own({"sales": {"appeared": ["sales.orders"], "gone": []}}),
     "batch list": OfApi(f"GET {_CATALOG}/batches", "values"),
     "batch show": OfApi(f"GET {_CATALOG}/batches", "value"),

@@ -64,8 +64,8 @@ def document_operation(
 def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
     """Derive a JSON schema from an example: the types of its values; other keys are allowed."""
     if isinstance(example, dict):
-        # The value of a JSON Patch operation can be anything.
-        free = ("value",) if "op" in example else ()
+        # The value of a JSON Patch operation, and of a field that changes, can be anything.
+        free = ("value",) if "op" in example else ("old", "new")
         properties = {key: {} if key in free else schema_of(value) for key, value in example.items()}
         return {"type": "object", "properties": properties}
     if isinstance(example, list):
