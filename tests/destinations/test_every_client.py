@@ -34,8 +34,11 @@ from tests.redirects import REDIRECTS, WebServer, web_server
 KEY: Final = b64encode(b"a key").decode()
 FILE: Final = {"path": "out", "datasetFileType": "JSON", "compression": "GZIP"}
 CLIENTS: Final = {
+    "api/serving/listeners.py": {"socket"},  # they listen
     "api/serving/server.py": {"socket"},  # it listens
-    "cli/demo.py": {"httpx2"},  # of the server that it has started itself
+    "cli/demo.py": {"httpx2", "socket"},  # of the server that it has started itself
+    "cli/serve.py": {"socket"},  # the type of listeners
+    "client/remote.py": {"httpx2"},  # to the server that a person names
     "cli/demo_client.py": {"httpx2"},
     "destinations/drivers/aws_client.py": {
         "botocore.config",

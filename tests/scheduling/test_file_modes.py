@@ -25,6 +25,7 @@ def bring_in(folder: Path, **environment: str) -> Path:
     """A deployment with a dataset, and its data directory."""
     (folder / "rows.ndjson").write_text('{"id": 1}\n')
     data_dir = folder / "data"
+    assert offtake(data_dir, "init", **environment).returncode == 0
     ended = offtake(data_dir, "dataset", "import", "events", str(folder / "rows.ndjson"), **environment)
     assert ended.returncode == 0, ended.stderr
     return data_dir
@@ -95,7 +96,7 @@ def test_a_group_that_is_given_later_reads_what_was_there(tmp_path: Path) -> Non
 
 
 def test_a_group_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    ended = offtake(tmp_path / "data", "dataset", "list", OFFTAKE_READERS_GROUP="no-such-group")
+    ended = offtake(tmp_path / "data", "init", OFFTAKE_READERS_GROUP="no-such-group")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "offtake: OFFTAKE_READERS_GROUP no-such-group is not a group of this machine.\n"
     assert not (tmp_path / "data").exists()

@@ -298,8 +298,9 @@ STARTS = """
 cd "$1"; shift
 head -c 20000000 /dev/zero > filler 2>/dev/null
 "$@" serve; echo "exit $?"
-"$@" flow list; echo "exit $?"
+"$@" init; echo "exit $?"
 rm filler
+"$@" init --json > /dev/null || exit 1
 "$@" flow list --json; echo "exit $?"
 "$@" backup "$OFFTAKE_DATA_DIR/../one.tar" || exit 1
 head -c 20000000 /dev/zero > filler 2>/dev/null

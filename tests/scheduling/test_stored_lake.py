@@ -124,6 +124,7 @@ def test_an_import_that_is_killed_leaves_no_visible_rows_but_its_own(
         killed = Command(["dataset", "import", "events", str(file), *data], {**environment, ENV: points})
         return killed.wait(60)
 
+    assert Command(["init", *data], environment).wait(60) == 0
     assert import_rows(0) == 0
     assert import_rows(1, point.removesuffix(":2")) == -signal.SIGKILL
     assert import_rows(2) == 0
