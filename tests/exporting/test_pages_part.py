@@ -102,7 +102,7 @@ def delivered(lake: Lake, tmp_path: Path, compression: str = "GZIP", **params: A
 
 def table_of(lake: Lake, rows: pa.Table, **options: Any) -> Path:
     """Import the rows, and rewrite the table's file with these options of pyarrow's and the table's field ids."""
-    snapshot = ingest.append(lake, TABLE, rows.slice(0, 1).to_batches(), rows.schema, uuid4().hex).snapshot_id
+    snapshot = ingest.append(lake, TABLE, rows.to_batches(), rows.schema, uuid4().hex).snapshot_id
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     schema = scan.open_table(lake, TABLE).schema(snapshot).arrow_schema
     file.write_bytes(parquets.arrow(rows.cast(schema), **options))
@@ -344,7 +344,7 @@ def test_columns_that_were_required_may_be_null_in_what_is_delivered(lake: Lake,
 def test_lists_as_the_oldest_writers_have_them(lake: Lake, tmp_path: Path) -> None:
     items = ListType(3, LongType(), element_required=True)
     create(lake, Schema(NestedField(1, "n", LongType()), NestedField(2, "l", items)))
-    append(lake, [{"n": 0, "l": []}])
+    append(lake, [{"n": n, "l": []} for n in range(3)])
     (file,) = map(local_path, data_files(lake.load(TABLE)))
     kind = pa.list_(pa.field("element", pa.int64(), nullable=False))
     rows = pa.table({"n": pa.array([1, 2, 3]), "l": pa.array([[1, 2], None, []], kind)})

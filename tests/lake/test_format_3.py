@@ -104,7 +104,7 @@ def test_defaults_that_cannot_be_read_are_refused_by_name(lake: Lake, kind: Any,
 
 def test_timestamps_in_nanoseconds_keep_nine_digits(lake: Lake) -> None:
     kinds = {"t": "timestamp_ns", "z": "timestamptz_ns"}
-    add(lake, [{"n": 1}])
+    add(lake, [{"n": 1}, {"n": 2}, {"n": 3}])
     added = [field(300 + at, name, kind) for at, (name, kind) in enumerate(kinds.items())]
     with_schema(lake, [field(1, "n", "long"), *added])
     (path,) = data_files(lake.load(TABLE))

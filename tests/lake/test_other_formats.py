@@ -135,7 +135,7 @@ def test_types_that_orc_stores_as_others_are_converted(lake: Lake) -> None:
         _orc("uuid", pa.binary(), 2, {"iceberg.binary-type": "UUID"}),
         _orc("fixed", pa.binary(), 3, {"iceberg.binary-type": "FIXED", "iceberg.length": "3"}),
     ]
-    path = append_rows(table, pa.table({"n": pa.array([1], pa.int64())}, _ids("n")), FileFormat.ORC)
+    path = append_rows(table, pa.table({"n": pa.array([1, 2], pa.int64())}, _ids("n")), FileFormat.ORC)
     stored = pa.table({"time": [1, None], "uuid": [UUID(int=7).bytes, None], "fixed": [b"abc", None]})
     orc.write_table(stored.cast(pa.schema(columns)), local_path(path))
     assert full(lake) == [
@@ -156,7 +156,7 @@ def _ids(*names: str) -> pa.Schema:
 
 def test_orc_files_without_ids_are_read_with_the_name_mapping(lake: Lake) -> None:
     add(lake, numbered(1))
-    path = append_rows(lake.load(TABLE), rows(2), FileFormat.ORC)
+    path = append_rows(lake.load(TABLE), rows(2, 3), FileFormat.ORC)
     orc.write_table(rows(2, 3), local_path(path))
     assert [row["n"] for row in full(lake)] == [1, 2, 3]
 
