@@ -137,3 +137,13 @@ def test_a_run_is_cancelled_once_and_repeated(deployed: Deployment, dataset: str
     actions = [(one["action"], one["assetName"], one["after"]) for one in listed if one["assetId"] == flow]
     assert ("Cancel", "flow", {"runId": made}) in actions
     assert ("Run", "flow", {"runId": again["id"], "repeatedRunId": made}) in actions
+
+
+def test_a_retry_can_be_awaited(deployed: Deployment, dataset: str, offtake: Offtake) -> None:
+    flow = deployed.flow(dataset)
+    made = json.loads(offtake("flow", "run", flow, "--json")[1])["id"]
+    offtake("run", "cancel", made)
+    code, out, _ = offtake("run", "retry", made, "--wait")
+    assert (code, f"is queued as a retry of {made}\n" in out) == (0, True)
+    assert "20/20 rows" in out
+    assert ids(deployed, manifest_of(deployed, run_ids(deployed, flow)[-1])) == list(range(20))

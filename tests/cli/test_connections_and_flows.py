@@ -102,7 +102,12 @@ def test_a_session_over_sftp(way: Way, deployed: Deployment, tmp_path: Path, mon
         assert "5/5 rows" in run("flow", "run", "nightly", "--wait")
         assert [one.parent.relative_to(tmp_path) for one in tmp_path.rglob("*.json.gz")] == [Path("sftp/in/events")]
         assert "is paused" in run("flow", "pause", "nightly")
-        assert "is disabled" in run("flow", "show", "nightly")
+        shown = run("flow", "show", "nightly")
+        assert "is disabled" in shown
+        assert (
+            "\ndatasets: events\nto: partner, path in, format JSON\nschedule: every 3 h\nfolder: %DATASET_NAME%\n"
+            in shown
+        )
         assert "is resumed; next run: 2030-01-01" in run("flow", "resume", "nightly")
         run("flow", "edit", "nightly", "--name", "daily", "--daily", "05:30", "--path", "in2", "--manifest")
         (changed,) = deployed.get("/flows")["items"]

@@ -101,9 +101,11 @@ def test_a_port_that_is_in_use_is_reported(tmp_path: Path) -> None:
 
 
 def test_the_steps_of_the_readme_deliver(tmp_path: Path) -> None:
-    (script,) = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    section = README.read_text(encoding="utf-8").partition("## Import")[2].partition("\n## ")[0]
-    commands = re.findall(r"^    (printf .*|.venv/bin/offtake dataset .*)$", section, re.MULTILINE)
+    text = README.read_text(encoding="utf-8")
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    sections = [text.partition(f"## {one}\n")[2].partition("\n## ")[0] for one in ("Deliver a file to S3", "Import")]
+    found = re.findall(r"^    (printf .*|(?:.venv/bin/)?offtake dataset .*)$", "".join(sections), re.MULTILINE)
+    commands = [re.sub("^(?:.venv/bin/)?offtake", ".venv/bin/offtake", one) for one in found]
     data_dir = tmp_path / "offtake-data"
     with serving(data_dir, free_port()):
         for command in commands:

@@ -8,8 +8,7 @@ import typer
 from offtake.cli import instants, output
 from offtake.cli.connecting import connected
 from offtake.cli.executing import wait_for_run
-from offtake.cli.flows import Wait
-from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer, Wait
 from offtake.client import names
 from offtake.client.names import FLOW
 from offtake.client.problems import ServerError
@@ -66,7 +65,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
             output.as_json({name: made[name] for name in ("id", "flowId", "status", "folder")} | {"pins": _pins(made)})
         elif not json:
             folder = f"it delivers into the target's folder {made['folder']}"
-            output.line(f"Run {made['id']} is queued; {folder}: offtake run watch {made['id']}")
+            more = "" if wait else f": offtake run watch {made['id']}"
+            output.line(f"Run {made['id']} is queued; {folder}{more}")
         if wait:
             wait_for_run(at, made["id"], json=json)
 

@@ -1,5 +1,6 @@
 """The command `offtake flow show`."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from offtake.cli import output
@@ -7,8 +8,9 @@ from offtake.cli.connecting import connected
 from offtake.cli.flows import describe_end, is_one_time
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
 from offtake.cli.runs import wait_sentence
+from offtake.cli.schedule_options import in_words
 from offtake.client import names
-from offtake.client.names import FLOW, Kind
+from offtake.client.names import CONNECTION, FLOW, TARGET, Kind
 from offtake.client.server import Server
 from offtake.documents import Json
 
@@ -23,11 +25,13 @@ def show_(
         found = names.find(to, FLOW, flow)
         status = to.get_extension(f"{FLOW.path}/{found['id']}/status")
         sources = [] if json else [_source(to, one) for one in found.get("sourceConnectionIds", ())]
+        targets = [] if json else [_target_line(to, one) for one in found.get("targetConnectionIds", ())]
     if json:
         output.as_json(found | _public(status or {}))
         return
     chosen = [line for one in sources for line in _column_lines(one)]
-    for line in [*_schedule_lines(found, status or {}), *chosen, *_lines(found, status or {})]:
+    exports = [*_dataset_lines(sources), *targets, *_repetition_lines(found)]
+    for line in [*_schedule_lines(found, status or {}), *exports, *chosen, *_lines(found, status or {})]:
         output.line(line)
     if status is None:
         output.note(f"{to.name} does not report undelivered data and files left behind: an extension of Offtake.")
@@ -37,6 +41,29 @@ def _source(server: Server, source_id: str) -> Json:
     """A source connection, as the server shows it."""
     found: Json = server.get(f"{_SOURCE.path}/{source_id}")["items"][0]
     return found
+
+
+def _dataset_lines(sources: Sequence[Json]) -> list[str]:
+    """The datasets of the flow."""
+    named = [str(one.get("name") or one["dataSetId"]) for source in sources for one in source["params"]["datasets"]]
+    return [f"datasets: {', '.join(named)}"] if named else []
+
+
+def _target_line(server: Server, target_id: str) -> str:
+    """The connection, place and format of the flow's files."""
+    target = server.get_one(f"{TARGET.path}/{target_id}")
+    connection = server.get_one(f"{CONNECTION.path}/{target['baseConnectionId']}")
+    params = target.get("params", {})
+    place = [params.get(key) for key in ("bucketName", "container", "path", "remotePath")]
+    path = "/".join(str(one) for one in place if one)
+    return f"to: {connection.get('name')}, path {path or '/'}, format {params.get('datasetFileType', 'unknown')}"
+
+
+def _repetition_lines(flow: Json) -> list[str]:
+    """The repetition, and the template of folders."""
+    params = flow.get("scheduleParams", {})
+    template = params.get("foldernameTemplate")
+    return [f"schedule: {in_words(params)}"] * bool(params) + [f"folder: {template}"] * bool(template)
 
 
 def _column_lines(source: Json) -> list[str]:

@@ -7,7 +7,7 @@ import typer
 from offtake.cli import output
 from offtake.cli.connecting import connected
 from offtake.cli.executing import wait_for_run
-from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
+from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer, Wait
 from offtake.cli.output import Id, Instant
 from offtake.client import names
 from offtake.client.names import FLOW
@@ -20,9 +20,6 @@ EndingWithin = Annotated[
     typer.Option(
         "--ending-within", min=0, max=36_500, help="Only flows that end within this many days, the earliest first."
     ),
-]
-Wait = Annotated[
-    bool, typer.Option("--wait", help="Wait until the run ends; without a running server, execute it here.")
 ]
 
 
@@ -108,7 +105,8 @@ def run(
         if json and not wait:
             output.as_json(made)
         elif not json:
-            output.line(f"Run {made['id']} is queued; a running server executes it: offtake run watch {made['id']}")
+            more = "" if wait else f"; a running server executes it: offtake run watch {made['id']}"
+            output.line(f"Run {made['id']} is queued{more}")
         if wait:
             wait_for_run(to, made["id"], json=json)
 

@@ -30,3 +30,6 @@ FlowName = Annotated[
 ]
 RunId = Annotated[str, typer.Argument(help="The run's id, or its beginning.", autocompletion=names_of("runs"))]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait until the run ends; without a running server, execute it here.")
+]

@@ -8,7 +8,7 @@ from offtake.cli import instants, output
 from offtake.cli.completing import names_of
 from offtake.cli.connecting import connected
 from offtake.cli.executing import progress_of, progress_sentence, wait_for_run, wait_sentence
-from offtake.cli.options import AsJson, DataDir, InSandbox, RunId, ToServer
+from offtake.cli.options import AsJson, DataDir, InSandbox, RunId, ToServer, Wait
 from offtake.cli.output import Id, Instant
 from offtake.client import names
 from offtake.client.names import FLOW, RUN
@@ -160,17 +160,28 @@ def cancel(
 
 
 def retry(
-    run: RunId, server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False
+    run: RunId,
+    wait: Wait = False,
+    server: ToServer = None,
+    sandbox: InSandbox = None,
+    data_dir: DataDir = None,
+    json: AsJson = False,
 ) -> None:
-    """Retry a failed run with the same snapshots; refused if a later run has delivered them."""
+    """Retry a failed run with the same snapshots; refused if a later run has delivered them.
+
+    With --wait, the exit code is 1 for a failed run.
+    """
     with connected(server, data_dir, sandbox) as to:
         run_id = names.find_run(to, run)["id"]
         new = to.post(f"{RUN.path}/{run_id}/action", query=(("op", "RE_TRIGGER"),))
-    if json:
-        shown = {"id": new["id"], "flowId": new["flowId"], "status": _status(new)}
-        output.as_json(shown | {"parentRunId": new.get("parentFlowRunId")})
-        return
-    output.line(f"Run {new['id']} is queued as a retry of {run_id}: offtake run watch {new['id']}")
+        if json and not wait:
+            shown = {"id": new["id"], "flowId": new["flowId"], "status": _status(new)}
+            output.as_json(shown | {"parentRunId": new.get("parentFlowRunId")})
+        elif not json:
+            more = "" if wait else f": offtake run watch {new['id']}"
+            output.line(f"Run {new['id']} is queued as a retry of {run_id}{more}")
+        if wait:
+            wait_for_run(to, new["id"], json=json)
 
 
 def _status(run: Json) -> str:
