@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from offtake.declarations import executing
+from offtake.declarations.context import Context
+from offtake.declarations.executing import Report
+from offtake.declarations.plan import Plan
 from offtake.store.tables import Watermark
 from tests.cli.applying import WAYS, Applying, applying, fields
 from tests.deployment import Deployment, rows
@@ -134,6 +138,48 @@ def test_datasets_and_states_change(way: Applying, deployed: Deployment) -> None
     assert len(deployed.get("/sourceConnections")["items"]) == 1
     way.apply(several.replace("disabled", "enabled").replace("labels: [a]", "labels: []"))
     assert flow_named(deployed, "events")["state"] == "enabled"
+
+
+def test_the_plan_says_when_columns_that_were_left_out_are_delivered(way: Applying) -> None:
+    chosen = ZONE + EVENTS.replace("dataset: events", "dataset: events\ncolumns: [id]")
+    way.apply(chosen)
+    (change,) = [one for one in way.plan(ZONE + EVENTS) if one["kind"] == "flow"]
+    assert change["notes"] == ["all columns of events are delivered"]
+    assert "~ flow events: all columns of events are delivered" in way.apply(ZONE + EVENTS)
+    assert set(way.actions(ZONE + EVENTS).values()) == {"nothing"}
+    (change,) = [one for one in way.plan(chosen) if one["kind"] == "flow"]
+    assert change["notes"] == []
+
+
+def test_two_clients_that_apply_at_once_create_nothing_twice(
+    way: Applying, deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other client creates everything between the plan and the first step."""
+    real = executing.carry_out
+
+    def late(context: Context, plan: Plan, report: Report) -> None:
+        monkeypatch.setattr(executing, "carry_out", real)
+        way.apply(documents)
+        real(context, plan, report)
+
+    late_flow = EVENTS.replace("name: events", "name: late").replace("path: daily", "path: late")
+    for documents, what in ((ZONE + EVENTS, "connection zone"), (late_flow, "flow late")):
+        monkeypatch.setattr(executing, "carry_out", late)
+        assert f"Another client has created the {what} at the same time" in way.refused(documents)
+        assert set(way.actions(documents).values()) == {"nothing"}
+    counts = {kind: len(deployed.get(f"/{kind}")["items"]) for kind in ("flows", "targetConnections")}
+    assert counts == {"flows": 2, "targetConnections": 2}
+
+
+def test_what_commands_create_can_be_declared(way: Applying) -> None:
+    name = "n" * 300
+    assert way.run("connection", "create", "landing-zone", name, "--no-test")[0] == 0
+    new = ("flow", "create", name, "--dataset", "events", "--to", name, "--path", "a", "--format", "ndjson")
+    code, _, err = way.run(*new, "--every", "24h", "--end", "never")
+    assert code == 0, err
+    exported = way.export()
+    assert set(way.actions(exported).values()) == {"nothing"}
+    assert set(way.actions(exported.replace("format: json", "format: ndjson")).values()) == {"nothing"}
 
 
 def test_a_replacement_needs_permission_and_loses_the_position(way: Applying, deployed: Deployment) -> None:

@@ -391,6 +391,8 @@ BAD: list[tuple[list[str], str]] = [
     (["--every", "3h", "--time-zone", "UTC"], "--time-zone: has no effect"),
     (["--daily", "05:00", "--start", "2030-01-01T06:00"], "--start: must be a date with --daily"),
     (["--every", "3h", "--start", "tomorrow"], "--start tomorrow: must be a date such as"),
+    (["--every", "3h", "--start", "9999-01-01"], "--start 9999-01-01: must be between 1970-01-01 and 5138-11-16"),
+    (["--every", "3h", "--end", "0001-01-01"], "--end 0001-01-01: must be between 1970-01-01"),
     (["--every", "3h", "--start", "2030-02-30"], "--start 2030-02-30: "),
     (["--every", "3h", "--end", "2030-13-01"], "--end 2030-13-01: "),
     (["--every", "3h", "--start", "2031-01-01", "--end", "2030-01-01"], "--end: must be later than the start"),
@@ -476,6 +478,22 @@ def test_only_the_chosen_columns_are_previewed_and_delivered(way: Way, deployed:
     assert "1/1 rows" in says(way, "flow", "run", "nightly", "--wait")
     (file,) = deployed.zone.rglob("part-*.json.gz")
     assert gzip.decompress(file.read_bytes()) == b'{"id":1}\n'
+
+
+@pytest.mark.usefixtures("dataset")
+def test_names_that_are_ids_or_no_plain_text(way: Way) -> None:
+    first = str(json_of(way, "connection", "create", "landing-zone", "it's 😀 one")["id"])
+    line = f"The name {first} is the id of another connection. Choose another name."
+    assert line in failed(way, "connection", "create", "landing-zone", first)
+    json_of(way, "connection", "create", "landing-zone", first[:8])
+    assert line in failed(way, "connection", "edit", first[:8], "--name", first)
+    code, out, err = way("connection", "create", "landing-zone", "--no-test", "a\nb\x1b[31m\u202ec")
+    assert (code, err, out.count("\n"), "\x1b" in out, "\u202e" in out) == (0, "", 2, False, False)
+    made = out.partition("(")[2].partition(")")[0]
+    assert f"offtake connection test {made}" in out
+    out = says(way, "connection", "create", "landing-zone", "--no-test", "it's")
+    assert """offtake connection test 'it'"'"'s'""" in out
+    assert "offtake: The argument" in wrong(way, "flow", "show", "b\udcf6b")
 
 
 def test_columns_are_sent_by_dataset() -> None:

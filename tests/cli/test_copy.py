@@ -3,8 +3,11 @@
 import gzip
 import json
 import os
+import re
 import signal
+import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from offtake.client.destination_urls import place_of
 from offtake.errors import OfftakeError
 from tests import commands
 from tests.deployment import Deployment, rows
-from tests.servers import S3Server, rclone_s3
+from tests.servers import S3Server, free_port, rclone_s3
 from tests.sftp_server import Rules, ruled_server
 
 Run = Any
@@ -363,6 +366,54 @@ def test_settings_of_a_deployment_do_not_touch_a_copy(towns: Path, run: Run, mon
     monkeypatch.setenv("OFFTAKE_DATABASE_URL", "postgresql+psycopg://127.0.0.1:1/offtake")
     monkeypatch.setenv("OFFTAKE_LANDING_ZONE", "/nowhere")
     assert run(towns, "./out")[0] == 0
+
+
+def test_a_copy_waits_for_its_destination_as_long_as_is_said(
+    towns: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFTP_PASSWORD", "a-secret")
+    url = f"sftp://me@127.0.0.1:{free_port()}/in"
+    code, out, err = run(towns, url, "--wait-for", "0s")
+    assert (code, out, "Connection refused" in err.splitlines()[-1], "a-secret" in err) == (1, "", True, False)
+    assert left() == []
+    code, _, err = run(towns, url, "--wait-for", "2s")
+    assert (code, "--wait-for sets how long it waits" in err) == (1, True)
+
+
+def test_a_copy_that_continues_waits_again(towns: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFTP_PASSWORD", "a-secret")
+    url = f"sftp://me@127.0.0.1:{free_port()}/in"
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("offtake.cli.copying.wait_sentence", interrupted)
+        assert run(towns, url, "--wait-for", "1d")[0] == 130
+    (folder,) = left()
+    with sqlite3.connect(next(folder.rglob("offtake.db"))) as store:
+        store.execute("UPDATE runs SET waiting_since = waiting_since - 3600000, wait_until = waiting_since")
+    monkeypatch.setattr("offtake.cli.copying.wait_sentence", lambda wait: f"from {wait['sinceUTC']}")
+    before = time.time() * 1000
+    code, _, err = run(towns, url, "--wait-for", "1s")
+    since = int(re.findall(r"from (\d+)", err)[0])
+    assert (code, since >= before - 2000) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["", "5", "-1s", "8d", "999999w", "1h30m", "٣s"])
+def test_durations(towns: Path, run: Run, text: str) -> None:
+    code, _, err = run(towns, "./out", "--wait-for", text)
+    assert (code, f"--wait-for {text!r} is not a duration: give 0s to 7d" in err) == (1, True)
+
+
+def test_a_relative_cache_folder_is_ignored(
+    towns: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert run(towns, "./out")[0] == 0
+    assert base_folder() == tmp_path / "home" / ".cache" / "offtake" / "copies"
+    assert not (tmp_path / "relative").exists()
 
 
 def test_a_copy_needs_a_source_and_a_destination(towns: Path, run: Run) -> None:

@@ -1,5 +1,6 @@
 """How commands print tables, on a terminal and to a pipe."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -84,3 +85,17 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_ids_that_people_chose_are_not_shortened(whole: str, short: str | None) -> None:
     assert output.short_id(whole) == (short or whole)
+
+
+def test_json_has_no_control_characters_of_terminals(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "a\x1b\x9b\x7f\u2028\u202e\tö😀"
+    output.as_json({"text": text})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"text": text}
+    assert not set(printed) & set("\x1b\x9b\x7f\u2028\u202e")
+    output.row(json.dumps({"text": text}, ensure_ascii=False))
+    printed = capsys.readouterr().out
+    assert (json.loads(printed)["text"], len(printed.splitlines())) == (text, 1)
+    output.line(text)
+    output.note(text)
+    assert set(capsys.readouterr()) == {"a     \tö😀\n"}

@@ -29,7 +29,7 @@ def problems(folder: Path, text: str) -> list[str]:
         (FLOW + "shedule: x", ["7: flow f: shedule is unknown; known: name"]),
         (FLOW + "fromat: json", ["7: flow f: fromat is unknown; did you mean format?"]),
         (FLOW + "start: [1]", ["7: flow f: start must be text"]),
-        (FLOW.replace("json", "csv"), ["5: flow f: format must be 'json', 'parquet', 'JSON' or 'PARQUET'"]),
+        (FLOW.replace("json", "csv"), ["5: flow f: format must be 'json', 'ndjson', 'parquet', 'JSON' or 'PARQUET'"]),
         (FLOW.replace("name: f\n", ""), ["1: flow: name is required"]),
         (FLOW + "daily: '06:00'", ["7: flow f: daily needs one of every, daily, once; it has every and daily"]),
         (FLOW.replace("every: 3h", ""), ["flow f: needs one of every, daily, once; it has none"]),

@@ -36,6 +36,14 @@ def test_texts_that_are_not_times_of_day(text: str) -> None:
         schedules.parse_daily(text)
 
 
+@pytest.mark.parametrize(
+    "value", ["0001-01-01", "9999-12-31T23:59:59-12:00", "5138-11-16T09:46:40", -1, 10**11, 10**30]
+)
+def test_instants_that_no_server_takes(value: str | int) -> None:
+    with pytest.raises(OfftakeError, match="not between 1970-01-01 and 5138-11-16"):
+        schedules.parse_instant(value)
+
+
 def test_instants_are_utc_unless_they_have_an_offset() -> None:
     assert schedules.parse_instant("2026-01-01T12:00:00Z") == NOON
     assert schedules.parse_instant("2026-01-01T13:00+01:00") == NOON

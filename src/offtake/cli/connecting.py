@@ -12,6 +12,7 @@ from offtake.errors import OfftakeError
 if TYPE_CHECKING:
     from offtake.deployment.backend import Backend
 
+_over_network = [False]
 _DEFAULT_DATA_DIR = Path("offtake-data")
 
 
@@ -23,6 +24,7 @@ def connected(server: str | None, data_dir: Path | None, sandbox: str | None = N
     has no deployment.
     """
     chosen = chosen_server(server, data_dir)
+    _over_network[0] = chosen is not None
     if chosen is not None:
         from offtake.client.remote import Remote  # noqa: PLC0415 - not needed for a local deployment
 
@@ -35,6 +37,11 @@ def connected(server: str | None, data_dir: Path | None, sandbox: str | None = N
 
     with opened(data_dir) as backend, Server(InProcess(backend, sandbox)) as found:
         yield found
+
+
+def is_over_network() -> bool:
+    """Whether the command of this process works with a server over the network."""
+    return _over_network[0]
 
 
 def chosen_server(server: str | None, data_dir: Path | None) -> str | None:

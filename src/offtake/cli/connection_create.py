@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -86,6 +87,8 @@ def _create(server: Server, destination: Destination, body: Json, place: Json | 
     with naming_options(_words(destination)):
         tested = _test_draft(server, body, place) if is_tested else None
         made = server.post(CONNECTION.path, body)
+    remove = partial(server.delete, f"{CONNECTION.path}/{made['id']}")
+    names.check_alone(server, CONNECTION, body["name"], made["id"], remove)
     if is_tested and tested is None:
         tested = server.get_extension(f"{CONNECTION.path}/{made['id']}/test")
     return {"id": made["id"], "name": body["name"], "tested": tested}
@@ -96,7 +99,9 @@ def _report(destination: Destination, made: Json, *, no_test: bool, json: bool) 
         output.as_json(made)
     else:
         output.line(f"connection {made['name']} ({made['id']}) is created")
-        for line in _test_lines(destination, made["name"], made["tested"], skipped=no_test):
+        for line in _test_lines(
+            destination, output.shell_word(made["name"], made["id"]), made["tested"], skipped=no_test
+        ):
             output.line(line)
     if made["tested"] is not None and not made["tested"]["result"]:
         raise typer.Exit(1)

@@ -80,10 +80,10 @@ def delete(
         found = names.find(to, CONNECTION, connection)
         flows = flows_of(to, found["id"])
         if flows:
+            first = output.shell_word(flows[0]["name"], flows[0]["id"])
             raise OfftakeError(
                 f"Connection {found['name']} cannot be deleted: flows deliver there: {_listed(flows)}. Delete them "
-                f"first (offtake flow delete {flows[0]['name']}), or move them (offtake flow edit {flows[0]['name']} "
-                "--to CONNECTION)."
+                f"first (offtake flow delete {first}), or move them (offtake flow edit {first} --to CONNECTION)."
             )
         stops = ["No flow delivers there. The stored credentials are deleted; delivered files stay."]
         confirm(stops, f"Delete connection {found['name']} ({found['id']})?", yes=yes)
@@ -153,7 +153,7 @@ def _edit(  # noqa: PLR0913, PLR0917 - one parameter an option
         return
     output.line(f"connection {shown} ({found['id']}) is {'changed' if operations else 'unchanged'}")
     if wanted or ask:
-        output.line(f"to test it: offtake connection test {shown}")
+        output.line(f"to test it: offtake connection test {output.shell_word(shown, found['id'])}")
 
 
 def plain_operations(entity: Json, name: str | None, description: str | None) -> list[Json]:

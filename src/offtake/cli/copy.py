@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from offtake.cli import file_options as options
-from offtake.cli import output
+from offtake.cli import instants, output
 from offtake.cli.options import AsJson, DataDir, InSandbox
 from offtake.client.destination_urls import parse_settings, ssh_key
 from offtake.errors import OfftakeError
 
 _TWO = 2
+_LONGEST_WAIT = 7 * 86_400
+"""In seconds: as long as an interrupted copy is kept."""
 _FORMATS = {"ndjson": "JSON"}
 
 
@@ -41,6 +43,14 @@ def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
         ),
     ] = None,
     identity: Annotated[Path | None, typer.Option("--identity", help="SFTP: the file of the private SSH key.")] = None,
+    wait_for: Annotated[
+        str,
+        typer.Option(
+            "--wait-for",
+            metavar="5m",
+            help="How long to wait for a destination or source that is unreachable or busy; 0s: one attempt.",
+        ),
+    ] = "5m",
     delimiter: options.Delimiter = None,
     quote: options.Quote = None,
     escape: options.Escape = None,
@@ -60,6 +70,7 @@ def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
     """
     if len(arguments) < _TWO:
         raise OfftakeError("Give at least one source and the destination: offtake copy SOURCE… DESTINATION.")
+    wait_seconds = instants.seconds("--wait-for", wait_for, _LONGEST_WAIT)
     from offtake.cli import copying  # noqa: PLC0415 - it loads what a server loads
     from offtake.cli.copy_request import CopyRequest, Files  # noqa: PLC0415 - as above
     from offtake.cli.local_import import parse  # noqa: PLC0415 - as above
@@ -90,6 +101,7 @@ def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
         ssh_key=None if identity is None else ssh_key(identity),
         data_dir=data_dir,
         sandbox=sandbox,
+        wait_seconds=wait_seconds,
     )
     found = copying.copy(request)
     if json:

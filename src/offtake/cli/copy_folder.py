@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from offtake.cli import output
+from offtake.client.profiles import user_folder
 from offtake.errors import OfftakeError
 
 _ABOUT: Final = "copy.json"
@@ -29,8 +30,7 @@ class CopyFolder:
 
 def base_folder() -> Path:
     """The folder of all copies: below `XDG_CACHE_HOME`, else below `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "offtake" / "copies"
+    return user_folder("XDG_CACHE_HOME", ".cache") / "copies"
 
 
 @contextmanager

@@ -21,7 +21,10 @@ class Files:
 
 @dataclass(frozen=True)
 class CopyRequest:
-    """A copy. `target`: the parameters of the files; `options`: of the destination, secrets as references."""
+    """A copy. `target`: the parameters of the files; `options`: of the destination, secrets as references.
+
+    `wait_seconds`: how long it waits for a source or destination that is unreachable; not part of its identity.
+    """
 
     sources: tuple[str, ...]
     destination: str
@@ -32,6 +35,7 @@ class CopyRequest:
     ssh_key: str | None
     data_dir: Path | None
     sandbox: str | None
+    wait_seconds: int
 
     def identity(self, sources: Sequence[str]) -> str:
         """The name of the copy: another one if anything about it changes. `sources`: what they contain now."""

@@ -31,9 +31,10 @@ from offtake.failpoints import failpoint
 from offtake.flows.specs import DATA_LAKE
 from offtake.scheduling.background import run_worker
 from offtake.settings import Settings
-from offtake.store import runs
+from offtake.store import runs, waits
 
 _POLL_SECONDS: Final = 0.1
+_HOW_TO_STOP: Final = "Ctrl-C stops the copy; --wait-for sets how long it waits."
 _LIVE: Final = ("waiting", "processing")
 _OF_A_DEPLOYMENT: Final = (
     "database_url", "catalog_url", "warehouse", "storage", "upload_dir", "readers_group", "landing_zone", "vault_",
@@ -76,7 +77,7 @@ def _copy(request: CopyRequest, sources: Sources, folder: CopyFolder) -> Json:
         shutil.rmtree(where, ignore_errors=True)
     else:
         output.note("offtake: the copy that was interrupted continues.")
-    with _opened(_settings(request.data_dir, where)) as (opened, owner):
+    with _opened(_settings(request, where)) as (opened, owner):
         if state is None:
             with Server(InProcess(opened)) as server:
                 state = _prepare(opened, server, request, sources)
@@ -89,11 +90,12 @@ def _copy(request: CopyRequest, sources: Sources, folder: CopyFolder) -> Json:
     return {"destination": request.destination, **delivered}
 
 
-def _settings(data_dir: Path | None, where: Path) -> Settings:
+def _settings(request: CopyRequest, where: Path) -> Settings:
     """The settings of this machine, without those of its deployment."""
     own = [name for name in Settings.model_fields if name.startswith(_OF_A_DEPLOYMENT)]
     defaults = {name: Settings.model_fields[name].default for name in own}
-    return settings_at(data_dir).model_copy(update={**defaults, "data_dir": where})
+    own_values = {**defaults, "data_dir": where, "retry_window_seconds": float(request.wait_seconds)}
+    return settings_at(request.data_dir).model_copy(update=own_values)
 
 
 @contextmanager
@@ -145,6 +147,7 @@ def _deliver(backend: Backend, server: Server, state: _State, owner: str) -> Jso
     """Execute the flow's run until it ends; its id and files. Raises `OfftakeError` unless it succeeds."""
     runs.release_all_of(backend.database, owner)
     run_id = _find_run(server, state.flow_id)
+    waits.restart(backend.database, run_id)
     with run_worker(backend, owner, run_id), ProgressBar() as bar:
         progress = _follow(server, run_id, bar)
     if progress.status != "success":
@@ -170,7 +173,7 @@ def _follow(server: Server, run_id: str, bar: ProgressBar) -> Progress:
             return progress
         if progress.waiting is not None and progress.waiting["reason"] != noted:
             noted = progress.waiting["reason"]
-            bar.note(f"offtake: the copy waits {wait_sentence(progress.waiting)}")
+            bar.note(f"offtake: the copy waits {wait_sentence(progress.waiting)}. {_HOW_TO_STOP}")
         time.sleep(_POLL_SECONDS)
 
 

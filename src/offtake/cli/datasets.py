@@ -196,7 +196,7 @@ def preview(
                 raise
             lines = [dumps(one, ensure_ascii=False).encode() for one in to.get(f"{path}/preview")["data"][:rows]]
     for line in lines:
-        output.line(line.decode())
+        output.row(line.decode())
 
 
 def label(

@@ -36,7 +36,7 @@ def export(
     if json:
         output.as_json(found)
     elif found:
-        output.line(exporting.to_yaml(found).rstrip("\n"))
+        output.whole(exporting.to_yaml(found).rstrip("\n"))
     else:
         output.note("There is nothing to export.")
 

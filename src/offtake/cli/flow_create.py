@@ -213,6 +213,7 @@ def _create(server: Server, draft: Draft, *, endless: bool) -> Json:
         ids = {"sourceConnectionIds": [source_id], "targetConnectionIds": [target_id]}
         path = f"{FLOW.path}/{flow_parts.create(server, FLOW, draft.flow | ids, steps)}"
         flow = server.get_one(path)
+        names.check_alone(server, FLOW, draft.flow["name"], flow["id"], lambda: None)
         if endless and flow["scheduleParams"].get("endTime") is not None:
             server.patch(path, [{"op": "remove", "path": "/scheduleParams/endTime"}], flow["etag"])
             flow = server.get_one(path)
@@ -234,4 +235,4 @@ def _report(flow: Json, connection: Json, chosen: Mapping[str, Json], schedule: 
         output.line(f"ends: {describe_end(flow) or 'never'}")
     if schedule.daily is not None and schedule.zone not in (None, "UTC"):
         output.note("The time is fixed in UTC: when clocks change, the local time of the runs moves by an hour.")
-    output.note(f"To deliver now: offtake flow run {flow['name']} --wait")
+    output.note(f"To deliver now: offtake flow run {output.shell_word(flow['name'], flow['id'])} --wait")

@@ -47,4 +47,4 @@ def print_preview(planned: Json, *, json: bool) -> None:
         if "problem" in one:
             output.line(f"its rows cannot be read: {one['problem']}")
         for row in one.get("rows", ()):
-            output.line(dumps(row, ensure_ascii=False))
+            output.row(dumps(row, ensure_ascii=False))

@@ -21,7 +21,8 @@ def pause(
     if json:
         output.as_json(found)
         return
-    output.line(f"flow {found['name']} ({found['id']}) is paused; to resume it: offtake flow resume {found['name']}")
+    shown = output.shell_word(found["name"], found["id"])
+    output.line(f"flow {found['name']} ({found['id']}) is paused; to resume it: offtake flow resume {shown}")
 
 
 def resume(

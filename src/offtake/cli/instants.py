@@ -30,6 +30,16 @@ def end(option: str, text: str, now: float) -> int:
     return start(option, text, now)
 
 
+def seconds(option: str, text: str, longest: int) -> int:
+    """A duration such as 90s, 5m, 2h or 1d, in seconds. Raises `OfftakeError` for others, and above `longest`."""
+    age = _AGE.fullmatch(text.strip())
+    found = None if age is None else int(age[1]) * _SECONDS[age[2]]
+    if found is None or found > longest:
+        most = f"{longest // _SECONDS['d']}d"
+        raise OfftakeError(f"{option} {text[:50]!r} is not a duration: give 0s to {most}, such as 90s, 5m, 2h or 1d.")
+    return found
+
+
 def _parse(option: str, text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.strip())

@@ -45,7 +45,8 @@ def add(  # noqa: PLR0913, PLR0917 - one parameter an option
     if json:
         output.as_json(document)
         return
-    output.line(f"catalog {name} ({made['id']}) is added; test it: offtake catalog test {name}")
+    shown = output.shell_word(name, made["id"])
+    output.line(f"catalog {name} ({made['id']}) is added; test it: offtake catalog test {shown}")
 
 
 def list_(server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir = None, json: AsJson = False) -> None:
@@ -101,7 +102,8 @@ def run_test(
     elif not result["result"]:
         raise OfftakeError(" ".join(one["message"] for one in result["errors"]))
     elif found["type"] == _FILES and not query:
-        output.line(f"Nothing is tested without a table: offtake catalog test {found['name']} --metadata LOCATION")
+        shown = output.shell_word(found["name"], found["id"])
+        output.line(f"Nothing is tested without a table: offtake catalog test {shown} --metadata LOCATION")
     else:
         _report(result, table or metadata)
     if not result["result"]:
@@ -144,7 +146,8 @@ def update(  # noqa: PLR0913, PLR0917 - one parameter an option
     if json:
         output.as_json(after)
         return
-    output.line(f"catalog {after['name']} ({after['id']}) is changed; test it: offtake catalog test {after['name']}")
+    shown = output.shell_word(after["name"], after["id"])
+    output.line(f"catalog {after['name']} ({after['id']}) is changed; test it: offtake catalog test {shown}")
 
 
 def remove(

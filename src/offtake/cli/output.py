@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ _SHORT_ULID: Final = 13
 _HEX_ID: Final = re.compile(r"[0-9a-f]{24,32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ULID: Final = re.compile("[0-9A-HJKMNP-TV-Z]{26}")
 _WIDEST: Final = 100_000
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters, line ends, and the marks that reverse the direction of text: names can contain them."""
+_UNSAFE_IN_JSON: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,44 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def one_line(text: str) -> str:
+    """The text without what could end the line, move the cursor or hide text; tabs stay."""
+    return "\t".join(_CONTROL.sub(" ", part) for part in text.split("\t"))
+
+
+def shell_word(name: str, id_: str) -> str:
+    """A name as an argument of a command that can be pasted into a shell; the id of one that looks like an option."""
+    return id_ if name.startswith("-") or _CONTROL.search(name) else shlex.quote(name)
+
+
 def line(text: str) -> None:
-    """Print a line as it is."""
+    """Print a line; control characters of names are spaces."""
+    print(one_line(text))
+
+
+def whole(text: str) -> None:
+    """Print text as it is: documents in which control characters are escaped."""
     print(text)
+
+
+def row(text: str) -> None:
+    """Print one JSON document, which is one line already."""
+    print(escape_json(text))
 
 
 def note(text: str) -> None:
     """Print a line on standard error: progress, and remarks that are not part of the result."""
-    print(text, file=sys.stderr)
+    print(one_line(text), file=sys.stderr)
 
 
 def as_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """Print one JSON document."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    print(escape_json(json.dumps(document, indent=2, ensure_ascii=False, default=str)))
+
+
+def escape_json(text: str) -> str:
+    """JSON text in which terminals find no control characters."""
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
@@ -154,5 +182,5 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]], *, local: bo
         is_id = all(isinstance(row[number], Id) for row in rows)
         grid.add_column(name, no_wrap=is_id, overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(_on_terminal(value, local=local)) for value in row))
+        grid.add_row(*(Text(_CONTROL.sub(" ", _on_terminal(value, local=local))) for value in row))
     return grid

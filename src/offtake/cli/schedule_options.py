@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
+from offtake.client import schedules
 from offtake.documents import Json
 from offtake.errors import WrongUsageError
 
@@ -150,12 +151,16 @@ def _instant(option: str, text: str, zone: tzinfo, now: float) -> int:
         return 0
     try:
         found = datetime.fromisoformat(text)
-        return int((found if found.tzinfo else found.replace(tzinfo=zone)).timestamp())
+        seconds = int((found if found.tzinfo else found.replace(tzinfo=zone)).timestamp())
     except (ValueError, OverflowError):
         word = "now" if option == "--start" else NEVER
         raise WrongUsageError(
             f"{option} {text[:60]}: must be a date such as 2026-03-01, a time such as 2026-03-01T06:00, or {word}."
         ) from None
+    if not 0 <= seconds < schedules.LATEST:
+        latest = schedules.format_instant(schedules.LATEST)[:10]
+        raise WrongUsageError(f"{option} {text[:60]}: must be between 1970-01-01 and {latest}.")
+    return seconds
 
 
 def _next_time(clock: str, start: str | None, zone: tzinfo, now: float) -> int:

@@ -67,7 +67,8 @@ def _print(found: Json) -> None:
             if text:
                 output.line(f"  {text}")
     for text in status_report.remarks(found):
-        output.line(f"\n{text}")
+        output.line("")
+        output.line(text)
 
 
 def _row(one: Line) -> tuple[object, ...]:

@@ -63,14 +63,41 @@ def find(server: Server, kind: Kind, text: str) -> Json:
 
 
 def check_unused(server: Server, kind: Kind, name: str) -> None:
-    """Raise `OfftakeError` if an entity of the kind has the name: it could no longer be found by it."""
-    filters = (("property", f"name=={name}"),) if _is_plain(name) else ()
-    taken = next((one for one in server.get_all(kind.path, filters) if one.get("name") == name), None)
+    """Raise `OfftakeError` if an entity of the kind has the name, as name or id: commands could mean either."""
+    if _UUID.fullmatch(name):
+        try:
+            server.get_one(f"{kind.path}/{name}")
+        except ServerError as error:
+            if not _is_missing(error):
+                raise
+        else:
+            raise OfftakeError(f"The name {name} is the id of another {kind.word}. Choose another name.")
+    taken = next(_named(server, kind, name), None)
     if taken is not None:
         raise OfftakeError(
             f"A {kind.word} with the name {name} exists already: {taken['id']}. Choose another name, or change it: "
             f"offtake {kind.word} edit {taken['id']}"
         )
+
+
+def check_alone(server: Server, kind: Kind, name: str, id_: str, remove: Callable[[], object]) -> None:
+    """After a creation: raise `OfftakeError` if another client has created an entity of the name meanwhile.
+
+    `remove` deletes this one then. Of two clients that create at the same time, one stops, or both; two entities of a
+    name never stay, which would deliver everything twice.
+    """
+    other = next((one for one in _named(server, kind, name) if one["id"] != id_), None)
+    if other is not None:
+        remove()
+        raise OfftakeError(
+            f"Another client has created the {kind.word} {name} at the same time: {other['id']}. This one was removed; "
+            "repeat the command."
+        )
+
+
+def _named(server: Server, kind: Kind, name: str) -> Iterator[Json]:
+    filters = (("property", f"name=={name}"),) if _is_plain(name) else ()
+    return (one for one in server.get_all(kind.path, filters) if one.get("name") == name)
 
 
 def find_run(server: Server, text: str) -> Json:

@@ -54,8 +54,16 @@ class Profile:
 
 def config_file() -> Path:
     """The file of profiles: below `XDG_CONFIG_HOME`, else below `~/.config`."""
-    base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "offtake" / "config.toml"
+    return user_folder("XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
+def user_folder(variable: str, default: str) -> Path:
+    """The folder of this program below a variable's folder, else below a folder of the home directory.
+
+    As the specification of the variables requires, a relative path is ignored.
+    """
+    base = Path(os.environ.get(variable, ""))
+    return (base if base.is_absolute() else Path.home() / default) / "offtake"
 
 
 def find_profile(server: str, data_dir: Path) -> Profile:

@@ -1,6 +1,7 @@
 """A server over the network, with tokens of OAuth client credentials."""
 
 import logging
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ _PAUSE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _PIECE: Final = 1024 * 1024
 _DEFAULT_LIFETIME: Final = 3600
+_LONGEST_LIFETIME: Final = 10**9
+_LARGEST_ANSWER: Final = 128 * 1024 * 1024
+"""In bytes, decompressed; rows and exported files are not held in memory."""
+_LONGEST_ANSWER_SECONDS: Final = 600
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_HEADER: Final = re.compile(r"[\x20-\x7e]*")
 _IN_SANDBOX: Final = "x-sandbox-name"
 
 for _name in ("httpx2", "httpcore2"):
@@ -94,12 +101,13 @@ class Remote:
             self._token = self._fetch_token()
         profile = self._profile
         sandbox = {_IN_SANDBOX: self._sandbox} if self._sandbox else {}
-        return {
-            "authorization": f"Bearer {self._token.text}",
-            "x-api-key": profile.client_id,
-            "x-gw-ims-org-id": profile.organisation,
-            **sandbox,
-        }
+        named = {"x-api-key": profile.client_id, "x-gw-ims-org-id": profile.organisation, **sandbox}
+        if not all(_HEADER.fullmatch(value) for value in named.values()):
+            raise OfftakeError(
+                "The client id, the organisation or the sandbox has a character that a header cannot have. Correct it "
+                "in the profile or the environment."
+            )
+        return {"authorization": f"Bearer {self._token.text}", **named}
 
     def _fetch_token(self) -> Token:
         profile = self._profile
@@ -115,10 +123,12 @@ class Remote:
             raise error_of(Request("POST", profile.token_url), answer)
         found = answer.json()
         text = found.get("access_token") if isinstance(found, dict) else None
-        if not isinstance(text, str):
+        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
             raise NotAContractServerError
         lifetime = found.get("expires_in", _DEFAULT_LIFETIME)
-        token = Token(text, asked + (lifetime if isinstance(lifetime, int) else _DEFAULT_LIFETIME))
+        token = Token(
+            text, asked + min(lifetime if isinstance(lifetime, int) else _DEFAULT_LIFETIME, _LONGEST_LIFETIME)
+        )
         token_cache.keep(profile, token)
         return token
 
@@ -127,18 +137,29 @@ class Remote:
             with self._http.stream(method, url, **options) as found:
                 headers = {name.lower(): value for name, value in found.headers.items()}
                 if receive is None or found.status_code >= FIRST_ERROR_STATUS:
-                    return Answer(found.status_code, headers, found.read())
+                    return Answer(found.status_code, headers, self._read(found))
                 for piece in found.iter_bytes():
                     receive(piece)
                 return Answer(found.status_code, headers, b"")
         except httpx2.TimeoutException:
             raise OfftakeError(f"The server {self.server} did not answer in time.") from None
         except httpx2.HTTPError as error:
-            reason = str(error) or type(error).__name__
+            reason = str(error).rstrip(".") or type(error).__name__
             hint = " Set ca_file in its profile to trust its certificate." if "CERTIFICATE_VERIFY" in reason else ""
             raise OfftakeError(f"The server {self.server} cannot be reached: {reason}.{hint}") from None
         except httpx2.InvalidURL:
             raise OfftakeError(f"{url} is not a valid URL.") from None
+
+    def _read(self, response: httpx2.Response) -> bytes:
+        """The body. Raises `OfftakeError` for one that is too large or takes too long."""
+        content, ends = bytearray(), time.monotonic() + _LONGEST_ANSWER_SECONDS
+        for piece in response.iter_bytes():
+            content += piece
+            if len(content) > _LARGEST_ANSWER:
+                raise OfftakeError(f"An answer of {self.server} has more than {_LARGEST_ANSWER >> 20} MiB.")
+            if time.monotonic() > ends:
+                raise OfftakeError(f"The server {self.server} did not answer in time.")
+        return bytes(content)
 
 
 def _pause(answer: Answer) -> float:

@@ -15,6 +15,8 @@ NEVER: Final = "never"
 FULL: Final = "DAILY_FULL_EXPORT"
 INCREMENTAL: Final = "FIRST_FULL_THEN_INCREMENTAL"
 DAY_SECONDS: Final = 86_400
+LATEST: Final = 10**11
+"""In epoch seconds: servers take larger numbers as milliseconds."""
 _EVERY: Final = re.compile(r"([1-9][0-9]{0,4})\s*(h|d)")
 _TIME_OF_DAY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
@@ -62,12 +64,20 @@ def parse_daily(text: str) -> Rhythm:
 def parse_instant(value: str | int) -> int:
     """The epoch seconds of a date, or of a date with a time (UTC unless it has an offset). Raises `OfftakeError`."""
     if isinstance(value, int):
-        return value
+        return check_instant(str(value)[:40], value)
     try:
         found = datetime.fromisoformat(value.strip())
-    except ValueError:
+        seconds = int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
         raise OfftakeError(f"{value!r} is not a date or time such as 2027-01-31 or 2027-01-31T06:00:00Z") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    return check_instant(value, seconds)
+
+
+def check_instant(text: str, seconds: int) -> int:
+    """The epoch seconds. Raises `OfftakeError` before 1970, and for years that servers take as milliseconds."""
+    if 0 <= seconds < LATEST:
+        return seconds
+    raise OfftakeError(f"{text} is not between 1970-01-01 and {format_instant(LATEST)[:10]}")
 
 
 def format_instant(seconds: int) -> str:

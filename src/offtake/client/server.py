@@ -120,13 +120,15 @@ class Server(AbstractContextManager["Server"]):
             size = _PAGE if left is None else min(_PAGE, left)
             page = self.get(path, (("limit", str(size)), *following) if following == tuple(query) else following)
             items = page.get("items") if isinstance(page, dict) else None
-            if not isinstance(items, list):
+            if not isinstance(items, list) or not all(_has_id(one) for one in items):
                 raise NotAContractServerError
             yield from items if left is None else items[:left]
             left = None if left is None else left - len(items)
             token = _next_token(page)
             if not token or (left is not None and left <= 0):
                 return
+            if following == (("continuationToken", token),):
+                raise NotAContractServerError
             following = (("continuationToken", token),)
 
     def get_by_start(self, path: str, key: str | None, query: Query = (), most: int | None = None) -> Iterator[Json]:
@@ -135,12 +137,16 @@ class Server(AbstractContextManager["Server"]):
         `key`: of the items in a page. None for Catalog's pages, which are objects of documents by id; each document
         gets its `id`.
         """
-        first = 0
+        first, previous = 0, list[Json]()
         while most is None or first < most:
             size = _PAGE if most is None else min(_PAGE, most - first)
             name = "offset" if key == "sandboxes" else "start"
             page = self.get(path, (*query, ("limit", str(size)), (name, str(first))))
             items = _items(page, key)
+            if items and items == previous:
+                # A server that ignores the start would answer with its first page for ever.
+                raise NotAContractServerError
+            previous = items
             yield from items
             if len(items) < size:
                 return
@@ -179,12 +185,16 @@ class Server(AbstractContextManager["Server"]):
 
 
 def _items(page: object, key: str | None) -> list[Json]:
-    if key is None and isinstance(page, dict):
+    if key is None and isinstance(page, dict) and all(isinstance(one, dict) for one in page.values()):
         return [{"id": name, **document} for name, document in page.items()]
     items = page.get(key) if isinstance(page, dict) else None
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
         raise NotAContractServerError
     return items
+
+
+def _has_id(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("id"), str)
 
 
 def _next_token(page: Json) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from offtake.client.profiles import Profile
+from offtake.client.profiles import Profile, user_folder
 
 _LEFT_SECONDS: Final = 60
 
@@ -56,8 +56,7 @@ def forget(profile: Profile) -> None:
 
 
 def _file(profile: Profile) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "offtake" / "tokens"
+    folder = user_folder("XDG_CACHE_HOME", ".cache") / "tokens"
     # With the secret, so that a rotated secret gets a token of its own.
     identity = "\n".join((profile.token_url, profile.client_id, profile.client_secret, profile.scope))
     return folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"

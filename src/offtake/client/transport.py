@@ -54,7 +54,7 @@ class Answer:
         """The parsed body. Raises `NotAContractServerError`."""
         try:
             return json.loads(self.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NotAContractServerError from None
 
 

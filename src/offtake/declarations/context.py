@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from offtake.client.server import Server
+from offtake.client.transport import NotAContractServerError
 from offtake.declarations.models import Kind
 from offtake.declarations.parsing import Declared
 from offtake.declarations.plan import Ids
@@ -96,6 +97,8 @@ class Context:
             yield
         except AmbiguousError as error:
             self.problems.append(one.problem(("name",), str(error)))
+        except NotAContractServerError:
+            raise
         except OfftakeError as error:
             self.problems.append(one.problem(path, str(error)))
 

@@ -1,11 +1,14 @@
 """Carries out a plan, step by step. It can be interrupted and repeated: the next plan contains what is left."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
+from offtake.client import names
+from offtake.client.names import CONNECTION, FLOW
 from offtake.declarations.context import Context
-from offtake.declarations.kinds import connections
+from offtake.declarations.kinds import connections, flow_steps
 from offtake.declarations.plan import Change, Plan
 from offtake.declarations.state import MANAGED
 from offtake.errors import OfftakeError
@@ -24,6 +27,8 @@ def carry_out(context: Context, plan: Plan, report: Report) -> None:
     for change in plan.changes:
         if change.step is not None:
             change.id = _run(change, change.step)
+            if change.action == "create":
+                _run(change, partial(_check_alone, context, change))
             if change.action != "delete":
                 context.ids.put(change.kind, change.name, change.id)
             report(change)
@@ -42,6 +47,16 @@ def _run(change: Change, step: Callable[[], _T]) -> _T:
         raise OfftakeError(
             f"{change.kind} {change.name}: {error} What was applied before stays; run the command again to continue."
         ) from error
+
+
+def _check_alone(context: Context, change: Change) -> None:
+    """Raise `OfftakeError` if another client has created the same flow or connection meanwhile; remove this one."""
+    created = str(change.id)
+    if change.kind == "flow":
+        names.check_alone(context.server, FLOW, change.name, created, partial(flow_steps.undo, context, created))
+    elif change.kind == "connection":
+        remove = partial(context.server.delete, f"{CONNECTION.path}/{created}")
+        names.check_alone(context.server, CONNECTION, change.name, created, remove)
 
 
 def _tag(context: Context, plan: Plan, changes: list[Change]) -> None:

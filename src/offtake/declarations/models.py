@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 
 from offtake.contract.caller import ALL, PERMISSIONS
 from offtake.lake.catalogs.declarations import TYPES
 
 Kind = Literal["catalog", "dataset", "connection", "role", "client", "flow"]
-Name = Annotated[StrictStr, Field(min_length=1, max_length=255)]
+_FORMATS: Final = {"ndjson": "json"}
+Name = Annotated[StrictStr, Field(min_length=1)]
 Scalar = StrictStr | StrictBool | StrictInt | float
 _LABELS: Final = "All access labels; only clients with all of them can see it. Not given: they stay as they are."
 
@@ -133,7 +134,9 @@ class FlowDocument(Document):
     path: StrictStr | None = Field(default=None, description="The folder at the destination.")
     bucket: StrictStr | None = Field(default=None, description="The bucket, for S3 and Google Cloud Storage.")
     container: StrictStr | None = Field(default=None, description="The container, for Azure Blob Storage.")
-    format: Literal["json", "parquet", "JSON", "PARQUET"] = Field(description="The format of the files.")
+    format: Annotated[
+        Literal["json", "ndjson", "parquet", "JSON", "PARQUET"], AfterValidator(lambda text: _FORMATS.get(text, text))
+    ] = Field(description="The format of the files; json and ndjson are the same.")
     compression: Literal["gzip", "none", "GZIP", "NONE"] = Field(
         default="gzip", description="JSON files are always compressed. Default: gzip."
     )

@@ -179,6 +179,13 @@ def is_overdue(run: Run, now_ms: int) -> bool:
     return waits and run.wait_until is not None and run.wait_until <= now_ms
 
 
+def restart(database: Database, run_id: str) -> None:
+    """Let a waiting run be tried at once; if it must wait again, its retry window starts then."""
+    with database.writing() as session:
+        _wake(session, Run.id == run_id)
+        session.execute(update(Run).where(Run.id == run_id, IN_QUEUE).values(retries=null()))
+
+
 def end_overdue(session: Session, run: Run, now_ms: int) -> None:
     """Fail a run whose wait is over and that the caller has locked; a worker removes its files, if any."""
     error = (run.wait_reason or _UNKNOWN).copy()

@@ -32,6 +32,13 @@ def delete(context: Context, flow_id: str) -> None:
         _remove_behind(context, flow, flow["sourceConnectionIds"], flow["targetConnectionIds"])
 
 
+def undo(context: Context, flow_id: str) -> None:
+    """Delete a flow that was just created, and the connections behind it that no other flow uses."""
+    flow = context.server.get_one(f"{FLOW.path}/{flow_id}")
+    context.server.delete(f"{FLOW.path}/{flow_id}")
+    _remove_behind(context, flow, flow["sourceConnectionIds"], flow["targetConnectionIds"])
+
+
 def create(context: Context, one: WantedFlow) -> str:
     """Create the flow with its connections, and return its id."""
     document = one.document

@@ -73,9 +73,16 @@ def _plan(context: Context, one: WantedFlow) -> Change:
         return Change("flow", document.name, "nothing", flow_id)
     lost = "exportMode" in flow_steps.changed_rhythm(one, one.existing.get("scheduleParams", {}))
     step = lambda: flow_steps.change(context, one, stored, fields)  # noqa: E731 - a step of the plan
-    return Change(
-        "flow", document.name, "replace" if lost else "change", flow_id, fields, [LOST] if lost else (), lost, step
-    )
+    notes = [*([LOST] if lost else ()), *_widened(context, one, stored)]
+    return Change("flow", document.name, "replace" if lost else "change", flow_id, fields, notes, lost, step)
+
+
+def _widened(context: Context, one: WantedFlow, stored: StoredFlow) -> list[str]:
+    """Remarks on datasets of which only some columns were delivered, and all are from now on."""
+    chosen = {found.id for found in exports.datasets_of(stored.source) if found.columns is not None}
+    whole = [found.id for found in declared_datasets(context, one.document) if found.columns is None]
+    known = [context.state.by_id("dataset", one_id) for one_id in whole if one_id in chosen]
+    return [f"all columns of {dataset['name']} are delivered" for dataset in known if dataset is not None]
 
 
 def _shown(one: WantedFlow) -> Json:
