@@ -69,8 +69,8 @@ CLI_JSON = """# What commands print with `--json`
 
 Documents of the API are described, with their types, in the server's `/openapi.json`; those of other commands look like
 the example. A member that has no value is null or missing, and later versions may add members. Lists are arrays of all
-pages. `flow run`, `flow backfill` and `run retry` with `--wait` print what `run watch` prints. This page is generated from
-`offtake.cli.json_output`.
+pages. `flow run`, `flow backfill` and `run retry` with `--wait` print what `run watch` prints. This page is generated
+from `offtake.cli.json_output`.
 
 {commands}
 """
