@@ -475,6 +475,9 @@ def test_only_the_chosen_columns_are_previewed_and_delivered(way: Way, deployed:
     assert json_of(way, "flow", "preview", "nightly")["datasets"][0]["rows"] == expected
     assert "is changed" in says(way, "flow", "edit", "nightly", "--columns", "events:id")
     assert "columns: id\n" in says(way, "flow", "preview", "nightly")
+    assert "is changed" in says(way, "flow", "edit", "nightly", "--columns", "events:")
+    assert json_of(way, "flow", "preview", "nightly")["datasets"][0]["rows"] == values
+    assert "is changed" in says(way, "flow", "edit", "nightly", "--columns", "id")
     assert "1/1 rows" in says(way, "flow", "run", "nightly", "--wait")
     (file,) = deployed.zone.rglob("part-*.json.gz")
     assert gzip.decompress(file.read_bytes()) == b'{"id":1}\n'

@@ -133,7 +133,7 @@ def words(destination: Destination, schedule: ScheduleGiven, name: str) -> dict[
 
 
 def parse_columns(texts: Sequence[str], chosen: Mapping[str, str]) -> dict[str, list[str]]:
-    """The columns by dataset id. `chosen`: the ids of the flow's datasets by how they were named, and by id.
+    """The columns by dataset id; none: all. `chosen`: the ids of the flow's datasets by how they were named, and by id.
 
     With one dataset, its name may be left out. Raises `WrongUsageError`.
     """
@@ -157,7 +157,7 @@ def _split(text: str, chosen: Mapping[str, str]) -> tuple[str, list[str]]:
         raise WrongUsageError(
             f"--columns {text[:60]}: must be DATASET:a,b.c, with one of the flow's datasets: {', '.join(chosen)}."
         )
-    columns = [one.strip() for one in _COMMA.split(listed)]
+    columns = [one.strip() for one in _COMMA.split(listed)] if listed.strip() else []
     if not all(columns) or len(set(columns)) < len(columns):
         raise WrongUsageError(f"--columns {text[:60]}: must name each column once, separated by commas.")
     return dataset_id, columns

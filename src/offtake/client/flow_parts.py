@@ -52,8 +52,9 @@ def create(server: Server, kind: Kind, body: Json, steps: Steps) -> str:
 
 
 def source_body(name: str, datasets: Sequence[Json], columns: Mapping[str, Sequence[str]]) -> Json:
-    """The body that creates a source connection. `columns`: the chosen ones by dataset id."""
-    chosen: Json = {"columns": {key: list(value) for key, value in columns.items()}} if columns else {}
+    """The body that creates a source connection. `columns`: the chosen ones by dataset id; none: all."""
+    listed = {key: list(value) for key, value in columns.items() if value}
+    chosen: Json = {"columns": listed} if listed else {}
     spec = {"id": "23598e46-f560-407b-88d5-ea6207e49db0", "version": "1.0"}
     return {"name": name, "connectionSpec": spec, "params": {"datasets": list(datasets)} | chosen}
 
