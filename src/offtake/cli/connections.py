@@ -1,7 +1,7 @@
 """The commands `offtake connection …`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,10 @@ from offtake.cli.connecting import connected
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
 from offtake.cli.output import Id
 from offtake.client import names
+from offtake.client.exports import DATA_LAKE_ID
 from offtake.client.names import CONNECTION
 from offtake.client.server import FLOW_SERVICE, Server
 
-_DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 ConnectionName = Annotated[
     str,
     typer.Argument(
@@ -39,7 +39,7 @@ def list_(server: ToServer = None, sandbox: InSandbox = None, data_dir: DataDir 
             _left(one.get("extensions", {}).get("toBeRemoved", ())),
         )
         for one in found
-        if one["connectionSpec"]["id"] != _DATA_LAKE
+        if one["connectionSpec"]["id"] != DATA_LAKE_ID
     ]
     output.table(("ID", "NAME", "DESTINATION", "TO BE REMOVED THERE"), rows, "No connections yet.")
 

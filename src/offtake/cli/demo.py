@@ -23,12 +23,12 @@ from offtake.cli import output
 from offtake.cli.demo_client import Client
 from offtake.cli.local import opened_or_made, settings_at
 from offtake.cli.sample_data import SAMPLE_SCHEMA, customer_events
+from offtake.client.exports import DATA_LAKE, DATA_LAKE_ID
 from offtake.deployment.admin_file import ADMIN_FILE
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
 _DATASET: Final = "Customer events"
-_DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 _ZONE_SPEC: Final = "10440537-2a7b-4583-ac39-ed38d4b848e8"
 _ZONE_FLOW_SPEC: Final = "cd2fc47e-e838-4f38-a581-8fff2f99b63a"
 _START_MS: Final = 1_767_225_600_000
@@ -89,7 +89,7 @@ def _tutorial(client: Client, dataset_id: str) -> str:
     )
     _print("2. The datasets that can be exported")
     client.get(
-        f"/data/foundation/flowservice/connectionSpecs/{_DATA_LAKE}/configs"
+        f"/data/foundation/flowservice/connectionSpecs/{DATA_LAKE_ID}/configs"
         "?outputType=activationDatasets&outputField=datasets",
         summarise=lambda found: [(one["id"], one["name"]) for one in found["items"]],
     )
@@ -98,7 +98,7 @@ def _tutorial(client: Client, dataset_id: str) -> str:
         "sourceConnections",
         {
             "name": "Customer events from the lake",
-            "connectionSpec": {"id": _DATA_LAKE, "version": "1.0"},
+            "connectionSpec": DATA_LAKE,
             "params": {"datasets": [{"dataSetId": dataset_id}]},
         },
     )

@@ -10,12 +10,10 @@ from zoneinfo import ZoneInfo, available_timezones
 import typer
 
 from offtake.client import schedules
+from offtake.client.schedules import FULL, INCREMENTAL, NEVER
 from offtake.documents import Json
 from offtake.errors import WrongUsageError
 
-INCREMENTAL: Final = "FIRST_FULL_THEN_INCREMENTAL"
-FULL: Final = "DAILY_FULL_EXPORT"
-NEVER: Final = "never"
 _EVERY: Final = re.compile(r"([1-9]\d{0,3})h|1d")
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")

@@ -9,7 +9,9 @@ from offtake.client.server import FLOW_SERVICE, Server
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-_DATA_LAKE: Final = {"id": "23598e46-f560-407b-88d5-ea6207e49db0", "version": "1.0"}
+DATA_LAKE_ID: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
+"""The connection spec of the contract's source."""
+DATA_LAKE: Final = {"id": DATA_LAKE_ID, "version": "1.0"}
 SOURCES: Final = f"{FLOW_SERVICE}/sourceConnections"
 TARGETS: Final = f"{FLOW_SERVICE}/targetConnections"
 
@@ -51,7 +53,7 @@ def create_source(server: Server, name: str, datasets: Sequence[ExportedDataset]
     columns = {one.id: list(one.columns) for one in datasets if one.columns is not None}
     params: Json = {"datasets": [{"dataSetId": one.id} | ({"ref": one.ref} if one.ref else {}) for one in datasets]}
     params |= {"columns": columns} if columns else {}
-    made = server.post(SOURCES, {"name": name, "connectionSpec": _DATA_LAKE, "params": params})
+    made = server.post(SOURCES, {"name": name, "connectionSpec": DATA_LAKE, "params": params})
     if not columns and not any(one.ref for one in datasets):
         return {"id": made["id"], "params": params}
     stored = server.get_one(f"{SOURCES}/{made['id']}")

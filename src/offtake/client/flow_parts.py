@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from offtake.client.exports import DATA_LAKE
 from offtake.client.names import FLOW, SOURCE, TARGET, Kind
 from offtake.client.server import Server
 from offtake.documents import Json
@@ -55,8 +56,7 @@ def source_body(name: str, datasets: Sequence[Json], columns: Mapping[str, Seque
     """The body that creates a source connection. `columns`: the chosen ones by dataset id; none: all."""
     listed = {key: list(value) for key, value in columns.items() if value}
     chosen: Json = {"columns": listed} if listed else {}
-    spec = {"id": "23598e46-f560-407b-88d5-ea6207e49db0", "version": "1.0"}
-    return {"name": name, "connectionSpec": spec, "params": {"datasets": list(datasets)} | chosen}
+    return {"name": name, "connectionSpec": DATA_LAKE, "params": {"datasets": list(datasets)} | chosen}
 
 
 def source_of(server: Server, body: Json, steps: Steps) -> str:

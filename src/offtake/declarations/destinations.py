@@ -12,7 +12,6 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.documents import Json
 from offtake.errors import OfftakeError
 
-DATA_LAKE: Final = "23598e46-f560-407b-88d5-ea6207e49db0"
 VERSION: Final = "1.0"
 MASK: Final = schema.MASK
 _WORDS: Final = {

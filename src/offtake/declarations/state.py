@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from offtake.client.exports import DATA_LAKE_ID
 from offtake.client.names import CLIENTS, ROLES
 from offtake.client.problems import ServerError
 from offtake.client.server import CATALOG, FLOW_SERVICE, Server
-from offtake.declarations.destinations import DATA_LAKE
 from offtake.declarations.models import Kind
 from offtake.destinations.registry import DESTINATIONS
 from offtake.documents import Json
@@ -79,7 +79,7 @@ class State:
     def connections(self) -> list[Json]:
         """The base connections to destinations."""
         found = self.server.get_all(f"{FLOW_SERVICE}/connections")
-        return [one for one in found if one["connectionSpec"]["id"] != DATA_LAKE]
+        return [one for one in found if one["connectionSpec"]["id"] != DATA_LAKE_ID]
 
     @cached_property
     def sources(self) -> dict[str, Json]:
