@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 
 T = TypeVar("T")
-SHARE = 4
+SHARE = 8
 """Of the examples of a search, `make test` tries one in so many."""
 _whole: list[bool] = []
 

@@ -16,6 +16,8 @@ from offtake.store.tables import Watermark
 from tests.cli.applying import WAYS, Applying, applying, fields
 from tests.deployment import Deployment, rows
 
+pytestmark = pytest.mark.matrix(one_in=2)
+
 ZONE = "kind: connection\nname: zone\ndestination: landing-zone\n---\n"
 EVENTS = "kind: flow\nname: events\ndataset: events\nto: zone\npath: out\nformat: parquet\nevery: 3h\n---\n"
 DAILY = """

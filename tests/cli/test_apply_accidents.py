@@ -20,6 +20,8 @@ from tests.cli.applying import WAYS, Applying, applying
 from tests.cli.ways import listening, sign_in
 from tests.deployment import Deployment, rows
 
+pytestmark = pytest.mark.matrix(one_in=2)
+
 ZONE = "kind: connection\nname: zone\ndestination: landing-zone\n---\n"
 FLOW = "kind: flow\nname: f\ndataset: events\nto: zone\npath: out\nformat: json\nevery: 3h\n"
 SFTP = (

@@ -14,6 +14,8 @@ from tests.deployment import Deployment, rows
 from tests.rest_catalog import CLIENT, RestCatalogServer, rest_catalog
 from tests.servers import Amazon, amazon
 
+pytestmark = pytest.mark.matrix(one_in=2)
+
 SCHEMA = pa.schema([("id", pa.int64())])
 
 

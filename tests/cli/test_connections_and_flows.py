@@ -22,6 +22,8 @@ from tests.deployment import Deployment, rows
 from tests.servers import rclone_s3
 from tests.sftp_server import PASSWORD, Rules, ruled_server
 
+pytestmark = pytest.mark.matrix(one_in=2)
+
 __all__ = ["way"]
 Json = dict[str, Any]
 NEW = ("flow", "create", "nightly", "--dataset", "events", "--to", "zone", "--path", "out", "--format", "ndjson")

@@ -311,6 +311,7 @@ def test_a_progress_bar_is_for_terminals_only(
 # Kills
 
 
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize(
     "point", ["import_committed", "copy_prepared", "plan_stored", "part_recorded", "before_commit"]
 )

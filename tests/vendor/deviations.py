@@ -121,7 +121,7 @@ DEVIATIONS: Final = (
         "section 27: a role opens several labels",
     ),
     Deviation(_CONFIGS, 200, "", "section 11: as those of a spec"),
-    Deviation(_READS_TABLES, 502, "", "a registered table is in a catalog of others, which may not answer"),
+    Deviation(_READS_TABLES, 502, "", "section 3.1: a table is in a catalog of others, which may not answer"),
     Deviation(_EXPLORED, 502, "", "section 21: the zone may be at another provider, which refuses or does not answer"),
     Deviation(_AUDIT, 200, "/_embedded/events/*/action", "revision V9: more actions than the vendor's"),
     Deviation(_AUDIT, 200, "/_embedded/events/*/assetType", "revision V9: more types than the vendor's"),

@@ -130,6 +130,7 @@ def _add_catalogs(backend: Backend, world: World) -> None:
     caller, now = access.operator_caller(backend.database, "prod"), backend.clock.now_ms()
     properties = {"uri": uri, "catalog-name": "lakehouse", "warehouse": str(folder)}
     away = {"uri": "http://127.0.0.1:9/api", "credential": "reader:secret", "s3.access-key-id": "AKIA" + "X" * 300}
+    away |= {"s3.secret-access-key": "secret"}
     files = {"s3.access-key-id": "AKIAIOSFODNN7EXAMPLE", "s3.secret-access-key": "secret"}
     with backend.database.writing() as session:
         for name, kind, given in (
