@@ -9,6 +9,7 @@ from offtake.cli import file_options as options
 from offtake.cli import instants, output
 from offtake.cli.options import AsJson, DataDir, InSandbox
 from offtake.client.destination_urls import parse_settings, ssh_key
+from offtake.documents import Json
 from offtake.errors import OfftakeError
 
 _TWO = 2
@@ -106,7 +107,11 @@ def copy(  # noqa: PLR0913, PLR0917 - one parameter an option
     found = copying.copy(request)
     if json:
         output.as_json(found)
-        return
+    else:
+        _report(found, destination)
+
+
+def _report(found: Json, destination: str) -> None:
     rows = sum(one["rows"] or 0 for one in found["files"])
     size = sum(one["bytes"] for one in found["files"])
     for one in found["files"]:
