@@ -35,6 +35,7 @@ def asked(origin: str) -> tuple[int, list[str]]:
     answer = httpx2.get(f"{origin}/readyz", timeout=10)
     assert time.monotonic() - began < LONGEST
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers.get("retry-after") == ("1" if answer.status_code == 503 else None)
     assert answer.json().keys() == {"status", "reasons"}
     assert set(answer.json()["reasons"]) <= set(readiness.REASONS)
     assert answer.json()["status"] == ("ready" if answer.status_code == 200 else "not ready")

@@ -39,4 +39,5 @@ async def ready(backend: BackendOf) -> JSONResponse:
     reasons = await backend.readiness.reasons()
     report = ReadinessReport(status="not ready" if reasons else "ready", reasons=list(reasons))
     status = _NOT_READY if reasons else 200
-    return JSONResponse(report.model_dump(), status, headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if reasons else {})
+    return JSONResponse(report.model_dump(), status, headers=headers)
