@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # With compiled modules, a process of a test starts in two thirds of the time.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-rest interop interop-all lint bench soak fuzz audit docs lock wheel-check release-check screenshots clean
+.PHONY: demo test test-all test-rest interop interop-all lint bench soak fuzz audit docs lock wheel-check release-check deploy-check image-check screenshots clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -68,7 +68,7 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 		--all-extras pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
-	for pins in bench/peers/*.in bench/performance/*.in tests/interop/*/*.in requirements/audit.in; do \
+	for pins in bench/peers/*.in bench/performance/*.in tests/interop/*/*.in requirements/audit.in requirements/deploy.in; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 			--no-annotate "$$pins" -o "$${pins%.in}.txt" || exit 1; \
 	done
@@ -76,11 +76,18 @@ lock: $(VENV)/.dev ## pin the newest versions that fit, with hashes and without 
 wheel-check: $(VENV)/.dev ## install the wheel into a clean environment, and deliver a file with it
 	PYTHON="$(PYTHON)" sh tests/wheel-check.sh
 
+deploy-check: $(VENV)/.dev .deploy/.done ## check the files in deploy/ by hadolint, Compose, Kubernetes' schemas, systemd and nginx
+	sh tests/install-servers.sh deploy
+	sh tests/deploy/check.sh
+
+image-check: ## run the steps of deploy/Containerfile's first stage in clean folders, without a container
+	$(PYTHON) tests/deploy/image_steps.py
+
 release-check: $(VENV)/.dev ## build this version, and try its wheel in a clean environment
 	PYTHON="$(PYTHON)" sh tests/release-check.sh
 
 clean:
-	rm -rf $(VENV) .audit .interop dist offtake-demo
+	rm -rf $(VENV) .audit .deploy .interop dist offtake-demo
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -90,6 +97,12 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(PIP) --require-hashes -r requirements/dev.txt
+	touch $@
+
+.deploy/.done: requirements/deploy.txt tests/deploy/keda/package-lock.json
+	test -x .deploy/bin/python || $(PYTHON) -m venv .deploy
+	.deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	npm ci --prefix tests/deploy/keda --silent --no-audit --no-fund
 	touch $@
 
 .audit/.done: requirements/audit.txt

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the test servers that come from Debian and npm; those from PyPI are pinned in requirements/dev.txt.
-# With the argument `java`: a JDK and Maven only, for `make interop`.
+# With the argument `java`: a JDK and Maven only, for `make interop`. With `deploy`: what `make deploy-check` needs.
 set -e
 
 debian() { # what for, then packages; none of them is to start a server of its own
@@ -10,6 +10,11 @@ debian() { # what for, then packages; none of them is to start a server of its o
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
+if [ "${1:-}" = deploy ]; then
+    [ -x /usr/sbin/nginx ] || debian nginx nginx-light
+    command -v systemd-analyze >/dev/null || debian systemd-analyze systemd
+    exit
+fi
 if [ "${1:-}" = java ]; then
     command -v javac >/dev/null && command -v mvn >/dev/null || debian "Java and Maven" default-jdk-headless maven
     exit
@@ -18,6 +23,7 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian PostgreSQL postgre
 [ -x /usr/sbin/sshd ] && [ -x /usr/bin/ssh-keygen ] || debian OpenSSH openssh-server openssh-client
 command -v gpg >/dev/null && command -v gpgconf >/dev/null && command -v gpg-agent >/dev/null ||
     debian "GnuPG, whose agent makes keys," gpg gpg-agent
+[ -x /usr/sbin/nginx ] || debian nginx nginx-light
 command -v jq >/dev/null || debian "jq, which consumers check manifests with," jq
 [ -x /usr/bin/chromium ] && ls /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf >/dev/null 2>&1 ||
     debian "Chromium, with fonts," chromium fonts-dejavu-core fonts-noto-color-emoji

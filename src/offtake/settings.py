@@ -327,6 +327,22 @@ class Settings(BaseSettings):
         gt=0,
         description="Idle timeout of a request's body, in seconds. A body that keeps arriving has no limit of time.",
     )
+    drain_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=600,
+        description="Seconds for which a server that is stopped serves further requests, while `/readyz` responds 503, "
+        "so that a load balancer stops sending them before the server closes its port.",
+    )
+    worker_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port on which `offtake worker` serves `/healthz` and `/readyz`. Default: none.",
+    )
+    worker_host: str = Field(
+        default="127.0.0.1", description="Address on which `offtake worker` listens with `worker_port`."
+    )
     sign_ins_per_minute: int = Field(
         default=10,
         ge=1,

@@ -85,10 +85,21 @@ def create_app(backend: Backend) -> FastAPI:
     return app
 
 
-def create_empty_app(backend: Backend, *, raises: bool = False) -> FastAPI:
+def create_health_app(backend: Backend) -> FastAPI:
+    """Create the application of a worker: the health checks only."""
+    app = create_empty_app(backend, is_documented=False)
+    include(app, "", ("health",))
+    return app
+
+
+def create_empty_app(backend: Backend, *, raises: bool = False, is_documented: bool = True) -> FastAPI:
     """Create the application without routes; `include` adds them. `raises`: as in `errors.install`."""
     app = FastAPI(
-        redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=schema.operation_id
+        redirect_slashes=False,
+        openapi_url="/openapi.json" if is_documented else None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=schema.operation_id,
     )
     app.state.backend = backend
     app.state.sign_ins = SignIns(backend.settings.sign_ins_per_minute)

@@ -23,7 +23,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 """No spaces or quotes: the id is part of log lines."""
 _LOCK_SECONDS: Final = 5.0
 """How long a writing request waits for other writers before it gets a 503."""
-_QUIET: Final = ("/healthz",)
+_QUIET: Final = ("/healthz", "/readyz")
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _LOOKING: Final = ("check", "preview")
 """Values of `x-requested-with` with which the script of the pages sends forms as a person types."""

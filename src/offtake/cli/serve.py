@@ -17,7 +17,7 @@ import typer
 from offtake import logs
 from offtake.access import clients, roles
 from offtake.access.clients import NewClient
-from offtake.api.app import create_app
+from offtake.api.app import create_app, create_health_app
 from offtake.api.serving.listeners import bind
 from offtake.api.serving.server import BoundedServer, server_for
 from offtake.cli import output
@@ -76,9 +76,15 @@ def serve(
         link = _sign_in_link(backend, app.state.sign_in_links, host, port)
         _print_ready(f"http://{host}:{port}", admin_file.admin_file(settings), link)
         flow_ends.log_ending_soon(backend.database, backend.clock)
+        backend.readiness.start()
         http = HttpThread(server_for(app, settings, host, port), listeners)
+        stop = _stop_signals()
         with background_services(backend, owner, process_roles):
-            http.serve()
+            http.start()
+            http.wait(stop)
+            backend.readiness.drain()
+            _drain(stop, settings.drain_seconds)
+            http.stop()
         app.state.sign_ins.close()
         backend.close()
     http.leave()
@@ -98,14 +104,25 @@ def worker(data_dir: DataDir = None) -> None:
             f"{settings.data_dir} has no vault key. "
             "Set --data-dir to the server's data directory, or OFFTAKE_VAULT_KEY to the server's key."
         )
+    listeners = [] if settings.worker_port is None else bind(settings.worker_host, settings.worker_port)
     check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
     clients.create_organisation(backend.database, backend.clock)
-    stop = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_: stop.set())
+    backend.readiness.start()
+    http = None
+    if settings.worker_port is not None:
+        server = server_for(create_health_app(backend), settings, settings.worker_host, settings.worker_port)
+        http = HttpThread(server, listeners)
+    stop = _stop_signals()
     with background_services(backend, f"worker-{uuid4()}", ProcessRoles(schedules=False)):
-        stop.wait()
+        if http is None:
+            stop.wait()
+        else:
+            http.start()
+            http.wait(stop)
+        backend.readiness.drain()
+    if http is not None:
+        http.stop()
     backend.close()
 
 
@@ -116,14 +133,17 @@ class HttpThread:
         self._server = server
         self._thread = threading.Thread(target=server.run, args=(listeners,), name="http", daemon=True)
 
-    def serve(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises `SystemExit` if the server cannot listen."""
-        stop = threading.Event()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda *_: stop.set())
+    def start(self) -> None:
+        """Listen, and serve requests."""
         self._thread.start()
+
+    def wait(self, stop: threading.Event) -> None:
+        """Return when the process is to stop, or the server has ended by itself."""
         while self._thread.is_alive() and not stop.wait(_LOOK_SECONDS):
             pass
+
+    def stop(self) -> None:
+        """Close the port, and wait for requests in flight. Raises `SystemExit` if the server could not listen."""
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
         if not self._server.started:
@@ -136,6 +156,22 @@ class HttpThread:
             logging.shutdown()
             sys.stdout.flush()
             os._exit(0)
+
+
+def _stop_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stop.set())
+    return stop
+
+
+def _drain(stop: threading.Event, seconds: float) -> None:
+    """Let the server serve for so long; a second signal ends it."""
+    if stop.is_set() and seconds:
+        _log.info("stopping: no longer ready; the port closes in %g seconds", seconds)
+        stop.clear()
+        stop.wait(seconds)
 
 
 def _warn_of_roles(database: Database) -> None:

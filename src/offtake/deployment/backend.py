@@ -17,6 +17,7 @@ from offtake.deployment.file_modes import guard_files
 from offtake.deployment.lake_services import LakeServices, closed_folders, parser_pool
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
 from offtake.deployment.network_settings import network_of
+from offtake.deployment.readiness import Readiness
 from offtake.deployment.storage_settings import uploads_access, warehouse_access
 from offtake.destinations.base import LandingZones, SandboxLocation
 from offtake.errors import OfftakeError
@@ -55,6 +56,7 @@ class Backend:
     vault: Vault
     lake_services: LakeServices
     zones: LandingZones
+    readiness: Readiness
     issuer: ExternalIssuer | None = None
     issuer_sign_in: IssuerSignIn | None = None
 
@@ -118,6 +120,7 @@ class Backend:
 
     def close(self) -> None:
         """Close the databases and end the parser processes."""
+        self.readiness.close()
         self.lake_services.close()
         self.database.close()
 
@@ -157,6 +160,7 @@ def open_restored(
         vault,
         services,
         landing_zones,
+        Readiness(settings, clock, network_of(settings)),
         issuer,
         issuer_settings.sign_in_of(settings, issuer, network_of(settings)),
     )

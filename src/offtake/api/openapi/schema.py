@@ -10,7 +10,7 @@ from offtake import __version__
 from offtake.api.error_types import AUDIT_FILE
 from offtake.documents import Json
 
-_OPEN: Final = ("/healthz", "/ims/token/", "/docs", "/dlz-", AUDIT_FILE)
+_OPEN: Final = ("/healthz", "/readyz", "/ims/token/", "/docs", "/dlz-", AUDIT_FILE)
 _ABOUT: Final = (
     "Exports datasets (Apache Iceberg tables) on a schedule: a full export first, then incremental exports. The calls, "
     "fields and errors are compatible with the dataset export of Adobe Experience Platform's Flow Service: clients "

@@ -28,7 +28,7 @@ from offtake.logs import same_line
 
 _log = logging.getLogger(__name__)
 
-_UNLIMITED: Final = "/healthz"
+_UNLIMITED: Final = ("/healthz", "/readyz")
 _SIGN_IN: Final = "/ui/sign-"
 _SESSIONS: Final = (b"offtake=", b"__Host-offtake=")
 _UNREAD_SECONDS: Final = 300.0
@@ -192,7 +192,7 @@ class BoundedProtocol(H11Protocol):
         if origin.address != self._peer:
             scope["client"] = (origin.address, 0)
         scope["scheme"] = origin.scheme or scope["scheme"]
-        if scope["path"] == _UNLIMITED:
+        if scope["path"] in _UNLIMITED:
             await self._application(scope, receive, send)
             return
         caller = group_of(origin.address)
