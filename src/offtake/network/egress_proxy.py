@@ -18,6 +18,9 @@ from urllib.request import getproxies, proxy_bypass
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
 from offtake.network.egress import Network
 
+PROXY_STATUS: Final = "Proxy-Status"
+"""Marks responses of the proxy itself (RFC 9209)."""
+PROXY_NAME: Final = "offtake"
 _HEAD_BYTES: Final = 64 * 1024
 _PIECE: Final = 256 * 1024
 _CONNECT_SECONDS: Final = 10.0
@@ -174,7 +177,10 @@ def _read_head(client: socket.socket, received: bytes = b"") -> tuple[bytes, byt
 
 
 def _refuse(client: socket.socket, status: int, reason: str) -> None:
-    client.sendall(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n{PROXY_STATUS}: {PROXY_NAME}\r\n\r\n"
+    )
+    client.sendall(head.encode())
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -1,19 +1,23 @@
 """Single HTTP requests for operations that a driver does not support, under the same network rules."""
 
+import contextlib
 import json
 import logging
+import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
+from offtake.errors import ACCESS_DENIED, DESTINATION_UNAVAILABLE, DeliveryError
 from offtake.network.egress import Network
-from offtake.network.egress_proxy import operators_proxy, proxy_url
+from offtake.network.egress_proxy import PROXY_NAME, PROXY_STATUS, operators_proxy, proxy_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -75,6 +79,132 @@ def post_form(
     """
     headers = {} if authorization is None else {"Authorization": authorization}
     return _exchange("POST", url, network, headers, fields, largest, seconds)
+
+
+@dataclass(frozen=True)
+class PostAnswer:
+    """The response to `post`. `text`: the beginning of its body. `retry_after`: in seconds, None if there is none."""
+
+    status: int
+    text: str
+    retry_after: float | None
+
+
+def post(
+    url: str, network: Network, body: bytes, headers: Mapping[str, str], *, largest: int, seconds: float
+) -> PostAnswer:
+    """Send a body to a URL that a user chose; at most `largest` bytes of the response are read.
+
+    Ends within `seconds` of resolving the host, also if the peer sends one byte at a time. Redirects are not followed.
+    Raises `DeliveryError`, whose message names the host, and nothing else of the URL.
+    """
+    import httpx2  # noqa: PLC0415 - as above
+
+    host = _check_host(url, network)
+    sent = {"Accept-Encoding": "identity", "Connection": "close", **headers}
+    deadline = _Deadline(seconds)
+    try:
+        with (
+            deadline.watching(),
+            httpx2.Client(
+                verify=verifying_context(network.certificates),
+                proxy=proxy_url(network),
+                timeout=seconds,
+                follow_redirects=False,
+            ) as client,
+            client.stream("POST", url, content=body, headers=sent, extensions={"trace": deadline.trace}) as answer,
+        ):
+            if answer.headers.get(PROXY_STATUS) == PROXY_NAME:
+                raise httpx2.ConnectError("the egress proxy could not connect")
+            # A peer that stops after the status has answered: the rest of its body is for people only.
+            text = _beginning(answer, largest)
+            return PostAnswer(answer.status_code, text, retry_after_of(answer.headers))
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError) as error:
+        raise DeliveryError(
+            DESTINATION_UNAVAILABLE,
+            f"{host} {_failure(error, over=deadline.is_over, seconds=seconds)}.",
+            "Check the URL, the receiver and the network.",
+            unreachable=True,
+        ) from None
+
+
+@dataclass
+class _Deadline:
+    """Shuts a request's socket down after `seconds`: timeouts of the client apply to single reads only."""
+
+    seconds: float
+    is_over: bool = False
+    _socket: socket.socket | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Remember the socket of each new stream; for the client's extension `trace`."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket")
+            if self.is_over:
+                self._end()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        timer = threading.Timer(self.seconds, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        with self._lock, contextlib.suppress(OSError):
+            if self._socket is not None:
+                # Of the plain socket: the method of `SSLSocket` changes what its reader uses.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _check_host(url: str, network: Network) -> str:
+    """The URL's host and port, after a check of its addresses: the egress proxy would not report why it refuses.
+
+    With the operator's proxy, which resolves names itself, only numeric hosts are checked here.
+    """
+    try:
+        split = urlsplit(url)
+        host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
+    except ValueError:
+        raise DeliveryError(ACCESS_DENIED, "The URL is not valid.", "Correct the URL.") from None
+    if operators_proxy(split.scheme, host) is None or network.is_host_denied(host):
+        try:
+            network.resolve(host, port)
+        except DeliveryError as error:
+            if not error.unreachable:
+                raise
+            raise DeliveryError(error.kind, error.message, "Correct the URL, or check DNS.", unreachable=True) from None
+    return f"{host}:{port}"
+
+
+def _beginning(answer: "httpx2.Response", largest: int) -> str:
+    import httpx2  # noqa: PLC0415 - as above
+
+    text = b""
+    with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError, OSError):
+        for piece in answer.iter_raw(largest):
+            text += piece
+            if len(text) >= largest:
+                break
+    return text[:largest].decode("utf-8", "replace")
+
+
+def _failure(error: Exception, *, over: bool, seconds: float) -> str:
+    import httpx2  # noqa: PLC0415 - as above
+
+    if over or isinstance(error, (httpx2.TimeoutException, TimeoutError)):
+        return f"did not answer within {seconds:g} seconds"
+    if isinstance(error, httpx2.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "has a certificate that is not trusted"
+    if isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)):
+        return "could not be reached"
+    return f"did not answer as HTTP requires ({type(error).__name__})"
 
 
 def _exchange(

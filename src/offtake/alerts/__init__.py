@@ -1,0 +1,1 @@
+"""Notifications: channels, rules, grouping of events into messages, and sending them."""
