@@ -253,6 +253,21 @@ class Settings(BaseSettings):
     ca_file: Path | None = Field(
         default=None, description="PEM file of certificate authorities that are trusted in addition to the system's."
     )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="SMTP server for e-mails of alerts: `smtps://user:password@host` (TLS) or "
+        "`smtp://user:password@host` (STARTTLS, required). `smtp://host:25?tls=off` sends without encryption and "
+        "without a login. Default: no e-mails.",
+    )
+    smtp_from: str | None = Field(
+        default=None,
+        description="Sender address of the e-mails, required with `smtp_url`, such as offtake@example.org.",
+    )
+    smtp_domains: str = Field(
+        default="",
+        description="Domains that e-mails may be sent to, separated by commas. Default: any; users who may manage "
+        "destinations choose the recipients.",
+    )
     oidc_issuer: str | None = Field(
         default=None,
         description="URL of an OpenID Connect issuer whose tokens are accepted in addition to Offtake's own.",

@@ -127,7 +127,10 @@ class Mailbox:
     @property
     def mails(self) -> list[EmailMessage]:
         """The accepted e-mails."""
-        found = [message_from_bytes(bytes(one.content or b""), policy=policy.default) for one in self.envelopes]
+        found = [
+            message_from_bytes(one.content if isinstance(one.content, bytes) else b"", policy=policy.default)
+            for one in self.envelopes
+        ]
         return [one for one in found if isinstance(one, EmailMessage)]
 
 

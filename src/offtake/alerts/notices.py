@@ -12,6 +12,7 @@ MOST_EVENTS: Final = 100
 _SHOWN: Final = 5
 _LONGEST_TITLE: Final = 200
 _LONGEST_LINE: Final = 500
+_LONGEST_NAME: Final = 255
 
 Severity = Literal["problem", "recovery", "information"]
 
@@ -91,9 +92,8 @@ class Notice:
 
 
 def _lines_of(event: Json) -> list[str]:
-    name = event.get("flowName") or event.get("datasetName") or event.get("destination") or "Offtake"
-    found = [one_line(f"{name}: {event['text']}", _LONGEST_LINE)]
-    return [*found, f"→ {one_line(event['remedy'], _LONGEST_LINE)}"] if event.get("remedy") else found
+    found = [one_line(event["text"])]
+    return [*found, f"→ {one_line(event['remedy'])}"] if event.get("remedy") else found
 
 
 def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
@@ -111,3 +111,14 @@ def instant(epoch_ms: int) -> str:
 def iso_instant(epoch_ms: int) -> str:
     """The instant by RFC 3339, in UTC, to the millisecond."""
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def is_name(text: str) -> bool:
+    """Whether the text is allowed as the name of a channel or a rule."""
+    return (
+        bool(text.strip())
+        and text == text.strip()
+        and len(text) <= _LONGEST_NAME
+        and "/" not in text
+        and (text.isprintable())
+    )

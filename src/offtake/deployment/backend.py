@@ -16,6 +16,7 @@ from offtake.deployment import issuer_settings
 from offtake.deployment.file_modes import guard_files
 from offtake.deployment.lake_services import LakeServices, closed_folders, parser_pool
 from offtake.deployment.landing_zone_settings import credential_issuer, zones_of
+from offtake.deployment.mail_settings import mail_of
 from offtake.deployment.network_settings import network_of
 from offtake.deployment.readiness import Readiness
 from offtake.deployment.storage_settings import uploads_access, warehouse_access
@@ -145,6 +146,7 @@ def open_restored(
     landing_zones = zones_of(settings, network_of(settings))
     warehouse_access(settings, network_of(settings))  # refused now, not when the lake is opened
     uploads_access(settings, network_of(settings))  # refused now, not with the first upload
+    mail_of(settings)  # refused now, not with the first e-mail
     issuer = issuer_settings.issuer_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
+from offtake.alerts import rules as alert_rules
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import NewEntity
 from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
@@ -97,6 +98,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> Flow:
     store.cancel(session, row.id, now_ms)
     session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
     labels.set_labels(session, row.id, [])
+    alert_rules.forget_flow(session, row.id)
     session.delete(row)
     return row
 

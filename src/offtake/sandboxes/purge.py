@@ -19,10 +19,15 @@ from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.sandbox_states import ACTIVE, DELETED, DELETING, RESETTING
 from offtake.store.tables import (
+    AlertChannel,
+    AlertGroup,
+    AlertMessage,
+    AlertRule,
     Batch,
     BatchFile,
     Connection,
     Dataset,
+    EventRow,
     Flow,
     Label,
     LakeCatalog,
@@ -86,6 +91,7 @@ def empty(database: Database, lake: Lake, targets: PurgeTargets, sandbox_id: str
     yield from _remove_batches(database, targets, sandbox_id)
     yield from _remove_datasets(database, lake, sandbox_id)
     yield from _remove_catalogs(database, sandbox_id)
+    yield from _remove_alerts(database, sandbox_id)
     failpoint("sandbox_datasets_removed")
     yield from _remove_zone(database, targets, sandbox_id)
     failpoint("sandbox_zone_removed")
@@ -163,6 +169,26 @@ def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
         session.execute(delete(LakeNamespace).where(LakeNamespace.sandbox_id == sandbox_id))
         session.execute(delete(LakeCatalog).where(LakeCatalog.sandbox_id == sandbox_id))
         session.execute(delete(ManagedResource).where(ManagedResource.sandbox_id == sandbox_id))
+    yield
+
+
+def _remove_alerts(database: Database, sandbox_id: str) -> Iterator[None]:
+    """Remove channels, rules and messages, and the events that they were about."""
+    for table in (AlertMessage, EventRow):
+        while True:
+            with database.writing() as session:
+                ids = session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_PAGE)).all()
+                session.execute(delete(table).where(table.id.in_(ids)))
+            yield
+            if not ids:
+                break
+    with database.writing() as session:
+        of_sandbox = select(AlertRule.id).where(AlertRule.sandbox_id == sandbox_id)
+        session.execute(delete(AlertGroup).where(AlertGroup.rule_id.in_(of_sandbox)))
+        session.execute(delete(AlertRule).where(AlertRule.sandbox_id == sandbox_id))
+        # A message that another server has created meanwhile.
+        session.execute(delete(AlertMessage).where(AlertMessage.sandbox_id == sandbox_id))
+        session.execute(delete(AlertChannel).where(AlertChannel.sandbox_id == sandbox_id))
     yield
 
 

@@ -21,6 +21,7 @@ from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import maintenance_loop
 from offtake.scheduling.ingestor import Ingestor
 from offtake.scheduling.job_loader import JobLoader
+from offtake.scheduling.notifier import Notifier
 from offtake.scheduling.predecessors import find_kept
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.scheduling.worker import Worker
@@ -63,6 +64,7 @@ def background_services(backend: Backend, owner: str, duties: ProcessRoles = Pro
         threads.append(threading.Thread(target=_schedule, args=(backend, stop), name="scheduler"))
         threads.append(threading.Thread(target=maintenance_loop, args=(backend, stop), name="housekeeping"))
         threads.append(threading.Thread(target=sync_loop, args=(backend, stop), name="catalogs"))
+        threads.append(threading.Thread(target=Notifier(backend).run, args=(stop,), name="notifier"))
     if duties.works:
         for number in range(_BATCHES_AT_ONCE):
             work = ingestor_of(backend, owner).work

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import select
 
 from offtake.access import web_sessions
+from offtake.alerts import messages
 from offtake.deployment.backend import Backend
 from offtake.destinations.base import LandingZone
 from offtake.destinations.zones import CONTAINERS, TYPES
@@ -62,6 +63,7 @@ def run_maintenance(backend: Backend, *, sweeps: bool, tables: TableUpkeep | Non
             health.forget_old(session, backend.clock.now_ms())
             web_sessions.remove_expired(session, backend.clock.now_ms())
         yield from run_totals.fill_in(backend.database)
+        yield from _forget_messages(backend)
         yield from _end_signatures(backend)
     if sweeps and backend.settings.landing_zone_retention_days:
         yield from _sweep(backend)
@@ -75,6 +77,15 @@ def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     places = PurgeTargets(backend.zones, backend.uploads)
     now = backend.clock.now_ms()
     yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
+
+
+def _forget_messages(backend: Backend) -> Iterator[None]:
+    while True:
+        with backend.database.writing() as session:
+            deleted = messages.delete_old(session, backend.clock.now_ms())
+        yield
+        if not deleted:
+            return
 
 
 def _end_signatures(backend: Backend) -> Iterator[None]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, Select, create_engine, event, make_url, text
+from sqlalchemy import Engine, Select, create_engine, event, func, make_url, select, text
 from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
@@ -168,6 +168,16 @@ def advisory_lock(connection: DbConnection) -> None:
     """Take a PostgreSQL advisory lock until the transaction ends; SQLite serialises writers anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_TABLES_LOCK})"))
+
+
+def try_advisory_lock(session: Session, key: int) -> bool:
+    """Take the PostgreSQL advisory lock `key` until the transaction ends; False if another transaction has it.
+
+    True on SQLite, which has one writer at a time.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(key))))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 
 from offtake.store.database import Database
-from offtake.store.tables import Connection, LakeCatalog, LandingZoneKey, SigningKey
+from offtake.store.tables import AlertChannel, Connection, LakeCatalog, LandingZoneKey, SigningKey
 from offtake.store.tables.base import Base
 from offtake.store.vault import Vault, key_id_of
 
@@ -15,6 +15,7 @@ SEALED: Final = (
     (SigningKey, SigningKey.sealed),
     (LandingZoneKey, LandingZoneKey.sealed),
     (LakeCatalog, LakeCatalog.sealed),
+    (AlertChannel, AlertChannel.sealed),
 )
 _PAGE: Final = 500
 

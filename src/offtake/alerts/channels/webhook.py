@@ -16,6 +16,7 @@ from offtake.documents import Json
 
 SIGNATURE: Final = "Offtake-Signature"
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_INSTANTS: Final = ("at", "since", "slot", "until")
 _TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
 
@@ -95,9 +96,13 @@ def cloud_event(notice: Notice) -> Json:
             "flowCount": notice.flows,
             "firstAt": iso_instant(notice.first_ms),
             "lastAt": iso_instant(notice.last_ms),
-            "events": [event | {"at": iso_instant(event["at"])} for event in notice.events],
+            "events": [_event(event) for event in notice.events],
         },
     }
+
+
+def _event(event: Json) -> Json:
+    return event | {key: iso_instant(event[key]) for key in _INSTANTS if isinstance(event.get(key), int)}
 
 
 KIND: Final = ChannelKind(

@@ -11,6 +11,7 @@ from offtake.store.tables.access import (
     SigningKey,
     WebSession,
 )
+from offtake.store.tables.alerts import AlertChannel, AlertGroup, AlertMessage, AlertRule
 from offtake.store.tables.base import Base, Entity, Stamp
 from offtake.store.tables.declared import ManagedResource
 from offtake.store.tables.events import DeploymentState, EventRow
@@ -20,6 +21,10 @@ from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, La
 from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
 
 __all__ = [
+    "AlertChannel",
+    "AlertGroup",
+    "AlertMessage",
+    "AlertRule",
     "AuditEvent",
     "Base",
     "Batch",
