@@ -127,10 +127,8 @@ class Mailbox:
     @property
     def mails(self) -> list[EmailMessage]:
         """The accepted e-mails."""
-        found = [
-            message_from_bytes(one.content if isinstance(one.content, bytes) else b"", policy=policy.default)
-            for one in self.envelopes
-        ]
+        contents = (one.content for one in self.envelopes if isinstance(one.content, bytes))
+        found = [message_from_bytes(one, policy=policy.default) for one in contents]
         return [one for one in found if isinstance(one, EmailMessage)]
 
 

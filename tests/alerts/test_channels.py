@@ -5,7 +5,7 @@ import hmac
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -20,7 +20,7 @@ from offtake.errors import DeliveryError
 from offtake.network import http
 from offtake.network.egress import Network
 from offtake.network.smtp import SmtpServer, parse_url
-from tests.alerts.receivers import Receiver, mailbox, receiver
+from tests.alerts.receivers import Receiver, mailbox
 from tests.conftest import NOON
 
 SECRET = "a-secret-of-a-webhook"
@@ -42,19 +42,6 @@ NOTICE = Notice(
     events=[{"kind": "run.failed", "at": NOON, "flowName": HOSTILE, "text": "refused", "remedy": "Grant it."}],
 )
 CONTEXT = SendContext(Network(), None, NOON // 1000)
-
-
-@pytest.fixture(scope="module")
-def _server() -> Iterator[Receiver]:
-    with receiver() as found:
-        yield found
-
-
-@pytest.fixture
-def server(_server: Receiver) -> Receiver:
-    _server.received.clear()
-    _server.status, _server.statuses, _server.headers, _server.text, _server.reply = 200, [], {}, "ok", None
-    return _server
 
 
 def send(kind: str, context: SendContext = CONTEXT, notice: Notice = NOTICE, **settings: Any) -> str:

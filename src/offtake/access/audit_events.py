@@ -30,6 +30,9 @@ ASSET_TYPES: Final = {
     "landingZoneCredentials": "Landing Zone Credentials",
     "landingZoneFiles": "Landing Zone File",
     "managedResources": "Managed Set",
+    "alertChannels": "Alert Channel",
+    "alertRules": "Alert Rule",
+    "alertMessages": "Alert Message",
 }
 """The vendor's name of each stored resource type, or a name in its style."""
 
@@ -48,6 +51,9 @@ WORDS: Final[Mapping[str, str]] = {
     "landingZoneCredentials": "landing zone credentials",
     "landingZoneFiles": "landing zone file",
     "managedResources": "set of files",
+    "alertChannels": "alert channel",
+    "alertRules": "alert rule",
+    "alertMessages": "alert",
 }
 """The pages' word for each resource type; the most telling first, which names a group."""
 

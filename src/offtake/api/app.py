@@ -38,6 +38,7 @@ _FLOW_MODULES: Final = (
     "run_verification",
     "managed",
     "overview",
+    "alerts",
 )
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
@@ -71,6 +72,7 @@ _RESOURCES: Final = {
     "runs files": ("run_extensions",),
     "runs verification": ("run_verification",),
     "managedResources": ("managed",),
+    **dict.fromkeys(("alertKinds", "alertChannels", "alertRules", "alertMessages"), ("alerts",)),
 }
 """The modules of each resource of Flow Service, or of a resource and the last step of a longer path."""
 

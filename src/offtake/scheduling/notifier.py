@@ -1,4 +1,4 @@
-"""The notifier: turns events into messages and sends them, in threads of its own, so that nothing waits for receivers."""
+"""The notifier: turns events into messages and sends these, in threads of its own: nothing waits for receivers."""
 
 import logging
 import threading

@@ -91,7 +91,7 @@ class Database:
         for happened in events.take(session):
             self._observe(happened)
 
-    def finds(self, query: Select[Any]) -> bool:
+    def finds(self, query: Select[*tuple[Any, ...]]) -> bool:
         """Whether the query finds a row; cheap (no session), for polling loops. Raises as `writing` does."""
         with _translating_errors(), self._reading_engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is not None
