@@ -94,12 +94,11 @@ class World:
         self.notifier.send_all()
         return len(self.server.received) - before
 
-    def wait(self, seconds: float) -> int:
-        """Handle what is new, and let time pass in steps of at most a minute; how many messages were received."""
+    def wait(self, seconds: float, step: float = 60) -> int:
+        """Handle what is new, and let time pass in steps; how many messages were received."""
         count = self.notify()
         while seconds > 0:
-            step = min(60.0, seconds)
-            self.deployed.clock.advance(seconds=step)
+            self.deployed.clock.advance(seconds=min(step, seconds))
             seconds -= step
             count += self.notify()
         return count

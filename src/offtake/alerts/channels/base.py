@@ -43,11 +43,8 @@ class ChannelSettings(BaseModel):
     @classmethod
     def secrets(cls) -> frozenset[str]:
         """The keys of the settings that are secret."""
-        fields = cls.model_fields.items()
         return frozenset(
-            field.alias or name
-            for name, field in fields
-            if SecretStr in (field.annotation, *get_args(field.annotation))
+            field.alias or name for name, field in cls.model_fields.items() if _is_secret(field.annotation)
         )
 
 

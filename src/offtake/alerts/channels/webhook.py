@@ -15,14 +15,21 @@ from offtake.alerts.notices import Notice, iso_instant
 from offtake.documents import Json
 
 SIGNATURE: Final = "Offtake-Signature"
-_PRINTABLE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_PRINTABLE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,3998}[\x21-\x7e])?")
+_KEY: Final = re.compile(r"[\x21-\x7e]{16,500}")
 _INSTANTS: Final = ("at", "since", "slot", "until")
 _TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
 
 def _is_header_value(sent: SecretStr) -> SecretStr:
     if not _PRINTABLE.fullmatch(sent.get_secret_value()):
-        raise ValueError("must have printable ASCII characters only, and no space at its ends")
+        raise ValueError("must have at most 4000 printable ASCII characters, and no space at its ends")
+    return sent
+
+
+def _is_key(sent: SecretStr) -> SecretStr:
+    if not _KEY.fullmatch(sent.get_secret_value()):
+        raise ValueError("must have 16 to 500 printable ASCII characters without spaces")
     return sent
 
 
@@ -36,16 +43,13 @@ class WebhookSettings(ChannelSettings):
         description="The URL that receives the messages by POST. Everyone who can see the channel can see it.",
         examples=["https://hooks.example.org/offtake"],
     )
-    secret: Annotated[SecretStr, AfterValidator(_is_header_value)] = Field(
-        min_length=16,
-        max_length=500,
+    secret: Annotated[SecretStr, AfterValidator(_is_key)] = Field(
         title="Signing secret",
         description="The secret with which the receiver verifies signatures. Default: a generated one, shown once.",
         examples=["at least 16 characters"],
     )
     authorization: Annotated[SecretStr, AfterValidator(_is_header_value)] | None = Field(
         default=None,
-        max_length=4000,
         title="Authorization header",
         description="Value of an Authorization header, for receivers that need one.",
         examples=["Bearer a-token"],
