@@ -15,7 +15,7 @@ from offtake.access import access, clients
 from offtake.clock import Clock
 from offtake.contract.entities import creation_columns
 from offtake.flows.failure_alerts import alert_failing_flows
-from offtake.flows.flow_ends import log_ends
+from offtake.flows.flow_ends import report_ends
 from offtake.flows.schedule import Schedule
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store.database import Database
@@ -87,7 +87,7 @@ def _do(script: str, url: str, barrier: Barrier, output: str) -> None:
         "FakeClock": FakeClock,
         "alert_failing_flows": alert_failing_flows,
         "enqueue_due_runs": enqueue_due_runs,
-        "log_ends": log_ends,
+        "report_ends": report_ends,
         "repair_future_slots": repair_future_slots,
         "database": Database(url),
     }

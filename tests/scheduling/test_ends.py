@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.flows import flow_ends
-from offtake.flows.flow_ends import THRESHOLDS, log_ending_soon, log_ends
+from offtake.flows.flow_ends import THRESHOLDS, log_ending_soon, report_ends
 from offtake.flows.schedule import Schedule
 from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
@@ -41,7 +41,7 @@ def schedule(end: int | None, *, defaulted: bool = True, start: int = NOON // 10
 
 def look(exported: Exported) -> int:
     """What the scheduler does every minute."""
-    return log_ends(exported.deployed.backend.database, exported.deployed.clock)
+    return report_ends(exported.deployed.backend.database, exported.deployed.clock)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -175,8 +175,8 @@ def test_a_server_logs_ends_and_a_worker_does_not(exported: Exported, caplog: py
 def test_processes_that_look_at_the_same_instant_log_each_flow_once(database: Database, clock: FakeClock) -> None:
     flows = crowd(database, clock, 150, schedule=schedule(NOON // 1000 + 5 * DAY))
     script = (
-        "from offtake.flows.flow_ends import log_ends\n"
-        f"for _ in range(5): log_ends(database, FakeClock({clock.now_ms()}))"
+        "from offtake.flows.flow_ends import report_ends\n"
+        f"for _ in range(5): report_ends(database, FakeClock({clock.now_ms()}))"
     )
     printed = [line for output in together(database, script) for line in output.splitlines()]
     assert Counter(line.split()[2] for line in printed if line.startswith("WARNING flow")) == Counter(flows)
@@ -188,7 +188,7 @@ def test_ends_after_2038_are_found_on_either_database(database: Database, clock:
     far = 2**33
     crowd(database, clock, 2, schedule=schedule(far))
     clock.ms = (far - 3 * DAY) * 1000
-    assert log_ends(database, clock) == 2
+    assert report_ends(database, clock) == 2
 
 
 def test_a_start_logs_one_line_with_the_flows_that_end_within_30_days(
@@ -276,7 +276,7 @@ def test_each_threshold_is_logged_once_if_a_server_runs_in_its_time_whatever_the
             if runs:
                 now = period(LATER - clock.now_seconds())
                 expected |= {now} if now is not None else set()
-                log_ends(store, clock)
+                report_ends(store, clock)
     with store.writing() as session:
         session.delete(session.get_one(Flow, flow))
     assert heard.days == Counter(expected)

@@ -91,8 +91,9 @@ def empty(database: Database, lake: Lake, targets: PurgeTargets, sandbox_id: str
     yield from _remove_batches(database, targets, sandbox_id)
     yield from _remove_datasets(database, lake, sandbox_id)
     yield from _remove_catalogs(database, sandbox_id)
-    yield from _remove_alerts(database, sandbox_id)
     failpoint("sandbox_datasets_removed")
+    yield from _remove_events(database, sandbox_id)
+    yield from _remove_alerts(database, sandbox_id)
     yield from _remove_zone(database, targets, sandbox_id)
     failpoint("sandbox_zone_removed")
     _finish(database, sandbox_id, now_ms)
@@ -173,15 +174,12 @@ def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
 
 
 def _remove_alerts(database: Database, sandbox_id: str) -> Iterator[None]:
-    """Remove channels, rules and messages, and the events that they were about."""
-    for table in (AlertMessage, EventRow):
-        while True:
-            with database.writing() as session:
-                ids = session.scalars(select(table.id).where(table.sandbox_id == sandbox_id).limit(_PAGE)).all()
-                session.execute(delete(table).where(table.id.in_(ids)))
-            yield
-            if not ids:
-                break
+    """Remove channels, rules and messages."""
+    sent = select(AlertMessage.id).where(AlertMessage.sandbox_id == sandbox_id).limit(_PAGE)
+    while database.finds(sent):
+        with database.writing() as session:
+            session.execute(delete(AlertMessage).where(AlertMessage.id.in_(session.scalars(sent).all())))
+        yield
     with database.writing() as session:
         of_sandbox = select(AlertRule.id).where(AlertRule.sandbox_id == sandbox_id)
         session.execute(delete(AlertGroup).where(AlertGroup.rule_id.in_(of_sandbox)))
@@ -190,6 +188,14 @@ def _remove_alerts(database: Database, sandbox_id: str) -> Iterator[None]:
         session.execute(delete(AlertMessage).where(AlertMessage.sandbox_id == sandbox_id))
         session.execute(delete(AlertChannel).where(AlertChannel.sandbox_id == sandbox_id))
     yield
+
+
+def _remove_events(database: Database, sandbox_id: str) -> Iterator[None]:
+    old = select(EventRow.id).where(EventRow.sandbox_id == sandbox_id).order_by(EventRow.id).limit(_PAGE)
+    while database.finds(old):
+        with database.writing() as session:
+            session.execute(delete(EventRow).where(EventRow.id.in_(session.scalars(old).all())))
+        yield
 
 
 def _remove_zone(database: Database, targets: PurgeTargets, sandbox_id: str) -> Iterator[None]:
