@@ -7,6 +7,7 @@ import threading
 import time
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -92,6 +93,22 @@ def test_an_old_claim_records_nothing(world: World) -> None:
     assert world.messages()[0]["state"] == "waiting"
     sender.record(database, second, Result(True, "200 OK"), clock.ms)
     assert world.messages()[0]["state"] == "sent"
+
+
+def test_the_example_in_the_docs_verifies_signatures(world: World) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    example: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], example)  # noqa: S102 - of our own page
+    world.deployed.clock.ms = time.time_ns() // 1_000_000
+    world.deployed.sign_in()
+    channel = world.channel()
+    world.deployed.post(f"{CHANNELS}/{channel}/action?op=test", None, 200)
+    (request,) = world.server.received
+    header, is_genuine = request.headers["offtake-signature"], example["is_genuine"]
+    assert is_genuine(header, request.body, SECRET)
+    assert not is_genuine(header, request.body + b" ", SECRET)
+    assert not is_genuine(header, request.body, SECRET + "x")
+    assert not is_genuine(header, request.body, SECRET, tolerance=-1)
 
 
 def _send(folder: Path, now_ms: int, armed: str) -> None:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import update
+
 from offtake.scheduling.notifier import Notifier
 from offtake.store import events
 from offtake.store.events import Event
-from offtake.store.tables import Connection
+from offtake.store.tables import AlertMessage, Connection
 from tests.alerts.receivers import Receiver
 from tests.deployment import ZONE, Deployment
 
@@ -102,6 +104,14 @@ class World:
             seconds -= step
             count += self.notify()
         return count
+
+    def dead_letter(self) -> None:
+        """A channel, a rule, and a message that was given up."""
+        self.rule(self.channel(), single=True)
+        self.record(self.event("run.failed", 1))
+        self.notifier.group()
+        with self.deployed.backend.database.writing() as session:
+            session.execute(update(AlertMessage).values(state="dead", answer="410 Gone"))
 
     def titles(self) -> Iterable[str]:
         """The titles of what was received."""

@@ -13,6 +13,8 @@ import pytest
 
 from offtake.contract.caller import PERMISSIONS, Caller
 from offtake.engines.local import LocalEngine
+from tests.alerts.receivers import Receiver
+from tests.alerts.world import World
 from tests.conftest import NOON
 from tests.deployment import Deployment, deployment, rows
 from tests.fake_clock import FakeClock
@@ -58,13 +60,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine) -> Ite
         opened.sign_in()
         new = {"name": "dev", "title": "Development", "type": "development"}
         opened.post("/data/foundation/sandbox-management/sandboxes", new, 202)
+        World(opened, Receiver(port=1)).dead_letter()
         yield opened
 
 
 @pytest.fixture(scope="module")
 def ids(filled: Deployment) -> dict[str, str]:
     """Of what is there, by the step of a path that comes before the id."""
-    kinds = ("flows", "runs", "connections", "sourceConnections", "targetConnections")
+    kinds: tuple[str, ...] = ("flows", "runs", "connections", "sourceConnections", "targetConnections")
+    kinds += ("alertChannels", "alertRules", "alertMessages")
     found = {kind: str(filled.get(f"/{kind}")["items"][0]["id"]) for kind in kinds}
     for kind in ("dataSets", "batches"):
         found[kind] = next(iter(filled.http.get(f"/data/foundation/catalog/{kind}").json()))

@@ -64,7 +64,8 @@ CLIENTS: Final = {
     "network/egress.py": {"socket"},
     "destinations/drivers/object_store.py": {"obstore", "obstore.exceptions", "obstore.store"},
     "network/object_store_errors.py": {"obstore.exceptions"},
-    "network/http.py": {"httpx2"},
+    "network/http.py": {"httpx2", "socket"},
+    "network/smtp.py": {"smtplib", "socket"},  # tests/alerts/test_channels.py
     "network/object_clients.py": {"obstore.store"},  # types alone
     "destinations/landing_zone/s3.py": {"botocore.session", "obstore.store"},
     "destinations/drivers/asyncssh_logging.py": {"asyncssh", "asyncssh.encryption"},

@@ -304,6 +304,56 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         "The audit log: who changed what, when, and from where.",
         {"list": Command("audit:list_", "List changes, the latest first.")},
     ),
+    "alert": Group(
+        "Alerts: what is reported to whom, and what was sent.",
+        {
+            "channel": Group(
+                "Channels: webhooks, e-mail and chats.",
+                {
+                    "create": Command(
+                        "alerts:create_channel",
+                        "Create a channel for alerts: a webhook, e-mail, or a chat. Nothing is sent to it.",
+                    ),
+                    "list": Command("alerts:list_channels", "List the channels for alerts."),
+                    "show": Command("alerts:show_channel", "Show a channel's settings, without its secrets."),
+                    "edit": Command(
+                        "alerts:edit_channel",
+                        "Change a channel: its name, URL, recipients or secrets; another server's URL needs its "
+                        "secrets again.",
+                    ),
+                    "test": Command(
+                        "alerts:run_test", "Send a test message to a channel now, and print the receiver's answer."
+                    ),
+                    "delete": Command(
+                        "alerts:delete_channel", "Delete a channel with its messages; refused while rules use it."
+                    ),
+                },
+            ),
+            "rule": Group(
+                "Rules: which events are sent to which channels.",
+                {
+                    "create": Command(
+                        "alerts:create_rule",
+                        "Create a rule: which events are sent to which channels; by default all about problems and "
+                        "recoveries.",
+                    ),
+                    "list": Command("alerts:list_rules", "List the rules for alerts."),
+                    "edit": Command(
+                        "alerts:edit_rule",
+                        "Change a rule; topics and channels that are given replace all of its own.",
+                    ),
+                    "delete": Command("alerts:delete_rule", "Delete a rule, with the messages that wait for it."),
+                },
+            ),
+            "list": Command(
+                "alerts:list_",
+                "List the messages of alerts, the latest first: sent, waiting, or dead, with the receiver's answer.",
+            ),
+            "retry": Command(
+                "alerts:retry", "Send a dead message again, or a waiting one now; a running server sends it."
+            ),
+        },
+    ),
     "vault": Group(
         "The vault: the encryption keys of stored secrets.",
         {"rotate": Command("vault:rotate", "Re-encrypt all stored secrets with a new key; the server may be running.")},

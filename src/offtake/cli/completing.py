@@ -18,12 +18,21 @@ _NAMES: Final = {
     "flows": "SELECT name FROM flows WHERE sandbox_id IN ({sandbox}) ORDER BY updated_at DESC",
     "connections": "SELECT name FROM connections WHERE sandbox_id IN ({sandbox}) ORDER BY updated_at DESC",
     "catalogs": "SELECT name FROM lake_catalogs WHERE sandbox_id IN ({sandbox}) ORDER BY name",
+    "alert channels": "SELECT name FROM alert_channels WHERE sandbox_id IN ({sandbox}) ORDER BY name",
+    "alert rules": "SELECT name FROM alert_rules WHERE sandbox_id IN ({sandbox}) ORDER BY name",
     "datasets": "SELECT name FROM datasets WHERE sandbox_id IN ({sandbox}) ORDER BY updated_at DESC",
     "runs": "SELECT id FROM runs WHERE sandbox_id IN ({sandbox}) ORDER BY created_at DESC",
     "batches": "SELECT id FROM batches WHERE sandbox_id IN ({sandbox}) ORDER BY created_at DESC",
     "roles": "SELECT name FROM roles ORDER BY name",
     "clients": "SELECT name FROM clients WHERE revoked_at IS NULL ORDER BY name",
     "sandboxes": "SELECT name FROM sandboxes ORDER BY name",
+}
+_OF_FLOW_SERVICE: Final = {
+    "flows": "flows",
+    "connections": "connections",
+    "runs": "runs",
+    "alert channels": "alertChannels",
+    "alert rules": "alertRules",
 }
 _SANDBOX: Final = "SELECT id FROM sandboxes WHERE name = :sandbox OR (:sandbox = '' AND is_default)"
 
@@ -72,8 +81,8 @@ def _of_server(kind: str, server: str, sandbox: str | None) -> Iterator[str]:
 
     profile = profiles.find_profile(server, profiles.data_dir(Path("offtake-data")))
     with Server(Remote(profile, sandbox, seconds=_SECONDS)) as to:
-        if kind in ("flows", "connections", "runs"):
-            found = to.get_all(f"{FLOW_SERVICE}/{kind}", most=100)
+        if kind in _OF_FLOW_SERVICE:
+            found = to.get_all(f"{FLOW_SERVICE}/{_OF_FLOW_SERVICE[kind]}", most=100)
         elif kind in ("datasets", "batches"):
             path = f"{CATALOG}/{'dataSets' if kind == 'datasets' else 'batches'}"
             found = to.get_by_start(path, None, (("properties", "name"),) if kind == "datasets" else (), 100)

@@ -89,6 +89,18 @@ EXAMPLES: Final = {
     "catalog test": "catalog test lakehouse --table sales.orders",
     "catalog update": "catalog update lakehouse --secret credential",
     "catalog sync": "catalog sync lakehouse",
+    "alert channel create": "alert channel create ops --kind webhook --url https://hooks.example.org/offtake",
+    "alert channel list": "alert channel list",
+    "alert channel show": "alert channel show ops",
+    "alert channel edit": "alert channel edit ops --url https://hooks.example.org/other",
+    "alert channel test": "alert channel test ops",
+    "alert channel delete": "alert channel delete ops",
+    "alert rule create": "alert rule create trouble --channel ops --on failed --on late --on recovered",
+    "alert rule list": "alert rule list",
+    "alert rule edit": "alert rule edit trouble --disable",
+    "alert rule delete": "alert rule delete trouble",
+    "alert list": "alert list --state dead",
+    "alert retry": "alert retry 01KJM8QF0G3V9YB6X2T4R8N5MD",
     "catalog remove": "catalog remove lakehouse",
 }
 """The words after `offtake`, by the words of the command."""

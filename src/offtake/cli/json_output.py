@@ -45,6 +45,8 @@ _PROGRESS: Final = {
     "bytes": 103480901, "rate": 25870225.0, "error": None, "waiting": None,
 }  # fmt: skip
 _LAKE_CATALOG: Final = OfApi(f"GET {_CATALOG}/lakeCatalogs/{{catalog_id}}", "item")
+_CHANNEL: Final = OfApi(f"GET {_FLOWS}/alertChannels/{{channel_id}}", "item")
+_RULE: Final = OfApi(f"GET {_FLOWS}/alertRules/{{rule_id}}", "item")
 _EVOLVES: Final = Own({"id": "65f0c2a1b4d3e2f1a0b9c8d7", "name": "events", "evolves": False})
 
 _FLOW: Final = OfApi(f"GET {_FLOWS}/flows/{{flow_id}}", "item")
@@ -107,6 +109,18 @@ JSON_OUTPUT: Final[dict[str, OfApi | Own]] = {
     "catalog update": _LAKE_CATALOG,
     "catalog remove": Own({"id": _ID, "name": "lakehouse"}),
     "catalog sync": Own({"sales": {"appeared": ["sales.orders"], "gone": []}}),
+    "alert channel create": _CHANNEL,
+    "alert channel list": OfApi(f"GET {_FLOWS}/alertChannels", "items"),
+    "alert channel show": _CHANNEL,
+    "alert channel edit": _CHANNEL,
+    "alert channel test": OfApi(f"POST {_FLOWS}/alertChannels/{{channel_id}}/action"),
+    "alert channel delete": Own({"id": _ID, "name": "ops", "deleted": True}),
+    "alert rule create": _RULE,
+    "alert rule list": OfApi(f"GET {_FLOWS}/alertRules", "items"),
+    "alert rule edit": _RULE,
+    "alert rule delete": Own({"id": _ID, "name": "trouble", "deleted": True}),
+    "alert list": OfApi(f"GET {_FLOWS}/alertMessages", "items"),
+    "alert retry": Own({"id": "01KJM8QF0G3V9…"}),
     "batch list": OfApi(f"GET {_CATALOG}/batches", "values"),
     "batch show": OfApi(f"GET {_CATALOG}/batches", "value"),
     "batch revert": Own({"id": "01KJM8QF0G3V9…", "status": "inactive", "dataset": "65f0c2a1b4d3e2f1a0b9c8d7"}),

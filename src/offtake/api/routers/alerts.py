@@ -1,9 +1,10 @@
 """Channels, rules and messages of alerts: an extension of Flow Service."""
 
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field, TypeAdapter
 
 from offtake.alerts import messages, rules, stored_channels, topics
 from offtake.alerts.channels.base import SendContext
@@ -17,14 +18,13 @@ from offtake.api.openapi import alert_examples as examples
 from offtake.api.openapi import lake_examples
 from offtake.api.openapi.operations import document_operation
 from offtake.api.responses import IfMatch, Op
-from offtake.contract import bodies, entities, listing, problems
+from offtake.contract import bodies, entities, listing, opaque_tokens, problems
 from offtake.contract.caller import MANAGE_DESTINATIONS, VIEW_DESTINATIONS
 from offtake.contract.problems import Problem
 from offtake.deployment.mail_settings import mail_of
 from offtake.documents import Json
 
 _DEFAULT_LIMIT: Final = 20
-_LONGEST_ID: Final = 100
 
 router = APIRouter(tags=["alerts"])
 
@@ -220,21 +220,25 @@ def list_messages(
 
     A dead message was refused, or could not be sent for 24 hours.
     """
-    if state not in (None, "", *messages.STATES):
+    if token:
+        query = _read_token(token)
+    else:
+        most = listing.list_query(limit, (), None, default_limit=_DEFAULT_LIMIT).limit
+        query = _Query(most, state or "", channel or "")
+    if query.s not in ("", *messages.STATES):
         raise problems.of_field("/state", f"must be one of {', '.join(messages.STATES)}")
-    for text in (channel, token):
-        bodies.check_text((text or "")[:_LONGEST_ID], "/")
-    most = listing.list_query(limit, (), None, default_limit=_DEFAULT_LIMIT).limit
+    for text in (query.c, query.b):
+        bodies.check_text(text, "/")
     with backend.database.reading() as session:
         found = messages.search(
             session,
             caller,
-            most + 1,
-            state=state or None,
-            channel_id=channel or None,
-            before=token or None,
+            query.l + 1,
+            state=query.s or None,
+            channel_id=query.c or None,
+            before=query.b or None,
         )
-    return _page(found, most, {"state": state, "channelId": channel, "limit": str(most)})
+    return _page(found, query)
 
 
 @router.get("/alertMessages/{message_id}", **document_operation({"items": [examples.MESSAGE]}))
@@ -255,12 +259,32 @@ def act_on_message(caller: CallerOf, backend: BackendOf, message_id: str, op: Op
     return {"id": message_id}
 
 
-def _page(found: list[MessageView], most: int, query: dict[str, str | None]) -> Json:
-    shown = found[:most]
+@dataclass(frozen=True)
+class _Query:
+    """The content of a continuation token: limit, state, channel, and the id of the previous page's last message."""
+
+    l: Annotated[int, Field(ge=1, le=listing.MOST)]  # noqa: E741 - as in other tokens
+    s: str = ""
+    c: str = ""
+    b: str = ""
+
+
+_TOKEN: Final = TypeAdapter(_Query)
+
+
+def _read_token(token: str) -> _Query:
+    try:
+        return opaque_tokens.decode(token, _TOKEN)
+    except (ValueError, RecursionError):
+        raise problems.of_field("/continuationToken", "is not a continuation token of this server") from None
+
+
+def _page(found: list[MessageView], query: _Query) -> Json:
+    shown = found[: query.l]
     links: Json = {}
-    if len(found) > most:
-        given = {key: value for key, value in query.items() if value} | {"continuationToken": shown[-1].id}
-        links = {"next": {"href": f"/alertMessages?{urlencode(given)}"}}
+    if len(found) > query.l:
+        token = opaque_tokens.encode(asdict(replace(query, b=shown[-1].id)))
+        links = {"next": {"href": f"/alertMessages?continuationToken={token}"}}
     return {"items": [messages.document(one) for one in shown], "_links": links, "count": len(shown)}
 
 
