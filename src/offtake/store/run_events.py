@@ -132,5 +132,5 @@ def _count(run: Run, cause: str, now_ms: int, at_most_every_ms: int) -> int | No
 
 
 def _dataset_names(session: Session, dataset_ids: Sequence[str]) -> list[str]:
-    found = dict(session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(dataset_ids))).tuples())
+    found = dict(session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(dataset_ids))).all())
     return [found[one] for one in dataset_ids if one in found]
