@@ -74,7 +74,7 @@ def record_end(session: Session, run: Run, now_ms: int, failures: int | None) ->
     delivered: dict[str, FieldValue] = {}
     if run.rows or run.bytes:
         finished = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))
-        rate = round((run.bytes or 0) / seconds) if seconds else None
+        rate = (round((run.bytes or 0) / seconds) or None) if seconds else None
         files = len(session.scalars(finished).all())
         delivered = {"rows": run.rows, "bytes": run.bytes, "files": files, "bytes_per_second": rate}
     if run.status == SUCCESS:
