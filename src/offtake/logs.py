@@ -76,7 +76,7 @@ class TextFormatter(logging.Formatter):
         fields: Mapping[str, object] = getattr(record, _FIELDS, {})
         kind = getattr(record, _EVENT, None)
         message = escape(record.getMessage()) if kind is None else kind
-        pairs = [] if kind is None else [f"{key}={_text_value(value)}" for key, value in fields.items()]
+        pairs = [] if kind is None else [f"{key}={_text_value(fields[key])}" for key in _keys_of_text(fields)]
         request = getattr(record, "request_id", NO_REQUEST)
         words = (_timestamp(record), record.levelname, request, record.name, message, *pairs)
         trace = _traceback(record)
@@ -103,6 +103,12 @@ def escape(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _keys_of_text(fields: Mapping[str, object]) -> list[str]:
+    """The fields without ids that a person does not need: of what has a name, or belongs to the line's run."""
+    needless = {"sandbox", "connection_id", *(("flow_id",) if "run" in fields else ())}
+    return [key for key in fields if key not in needless]
 
 
 def _text_value(value: object) -> str:

@@ -95,5 +95,6 @@ def _do(script: str, url: str, barrier: Barrier, output: str) -> None:
         logging.basicConfig(stream=file, format="%(levelname)s %(message)s", level=logging.WARNING, force=True)
         with names["database"].reading():  # type: ignore[attr-defined] # the last one is a database
             pass
+        names["database"].observers.append(lambda event: print(event.kind, event.flow_id))  # type: ignore[attr-defined]
         barrier.wait(60)
         exec(script, names)  # noqa: S102 - a test's own

@@ -127,7 +127,7 @@ def _live_slots(session: Session, flow_ids: Iterable[str] | None = None) -> dict
     query = select(Run.flow_id, Run.scheduled_at).where(LIVE_RUN)
     if flow_ids is not None:
         query = query.where(Run.flow_id.in_(flow_ids))
-    return dict(session.execute(query).tuples())
+    return dict(session.execute(query).all())
 
 
 def _reason(session: Session, flow: Flow) -> dict[str, FieldValue]:

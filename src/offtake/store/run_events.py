@@ -74,7 +74,7 @@ def record_end(session: Session, run: Run, now_ms: int, failures: int | None) ->
     delivered: dict[str, FieldValue] = {}
     if run.rows or run.bytes:
         finished = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))
-        rate = round((run.bytes or 0) / seconds) if seconds else None
+        rate = (round((run.bytes or 0) / seconds) or None) if seconds else None
         files = len(session.scalars(finished).all())
         delivered = {"rows": run.rows, "bytes": run.bytes, "files": files, "bytes_per_second": rate}
     if run.status == SUCCESS:
@@ -132,5 +132,5 @@ def _count(run: Run, cause: str, now_ms: int, at_most_every_ms: int) -> int | No
 
 
 def _dataset_names(session: Session, dataset_ids: Sequence[str]) -> list[str]:
-    found = dict(session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(dataset_ids))).tuples())
+    found = dict(session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(dataset_ids))).all())
     return [found[one] for one in dataset_ids if one in found]
