@@ -105,10 +105,17 @@ class World:
             count += self.notify()
         return count
 
+    def rule_and_event(self) -> None:
+        """A channel with a rule of single messages and one of groups, and an event for both."""
+        self.deployed.sign_in()
+        channel = self.channel()
+        self.rule(channel, single=True)
+        self.rule(channel, "grouped")
+        self.record(self.event("run.failed", 1))
+
     def dead_letter(self) -> None:
         """A channel, a rule, and a message that was given up."""
-        self.rule(self.channel(), single=True)
-        self.record(self.event("run.failed", 1))
+        self.rule_and_event()
         self.notifier.group()
         with self.deployed.backend.database.writing() as session:
             session.execute(update(AlertMessage).values(state="dead", answer="410 Gone"))

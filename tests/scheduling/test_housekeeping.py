@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from offtake.access import access
+from offtake.alerts import rules, stored_channels
 from offtake.catalog import kept_namespaces, lake_catalogs
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.engines.local import LocalEngine
@@ -66,6 +67,9 @@ def fill(deployed: Deployment, sandbox: str) -> str:
             "properties": {"uri": "https://catalog.example", "token": "t"},
         }
         backend = deployed.backend
+        hook = {"name": "ops", "kind": "webhook", "settings": {"url": "https://hooks.example/"}}
+        made = stored_channels.create(session, deployed.caller, backend.vault, backend.network, hook, 0)
+        rules.create(session, deployed.caller, {"name": "all", "channelIds": [made.row.id]}, 0)
         row = lake_catalogs.create(session, deployed.caller, backend.vault, backend.network, catalog, 0)
         kept_namespaces.keep(session, deployed.caller, row, ("sales",), 1, 0)
     return dataset

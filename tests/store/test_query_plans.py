@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import event
 
+from offtake.alerts import messages
 from offtake.catalog import dataset_details, dataset_lists, import_drafts
 from offtake.engines.local import LocalEngine
 from offtake.flows import dataset_exports
@@ -23,15 +24,27 @@ from offtake.flows.flow_ends import report_ends
 from offtake.scheduling.background import limits_of
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import run_maintenance
+from offtake.scheduling.notifier import Notifier
 from offtake.scheduling.scheduler import repair_future_slots
 from offtake.store import tables
 from offtake.store.tables import Run
+from tests.alerts.receivers import Receiver
+from tests.alerts.world import World
 from tests.conftest import NOON
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 from tests.fake_clock import FakeClock
 from tests.postgres import migrated_database
 
-GROWING: Final = ("runs", "run_parts", "run_datasets", "batches", "batch_files", "audit_events")
+GROWING: Final = (
+    "runs",
+    "run_parts",
+    "run_datasets",
+    "batches",
+    "batch_files",
+    "audit_events",
+    "events",
+    "alert_messages",
+)
 SMALL: Final = {
     str(index.name)
     for table in Run.metadata.tables.values()
@@ -122,6 +135,16 @@ def delivered(
         yield opened, flow
 
 
+def notify(deployed: Deployment) -> None:
+    """Group events and send a message, which a closed port refuses."""
+    World(deployed, Receiver(port=1)).rule_and_event()
+    notifier = Notifier(deployed.backend)
+    notifier.group()
+    assert notifier.send_all() > 0
+    with deployed.backend.database.writing() as session:
+        messages.delete_old(session, deployed.clock.ms)
+
+
 def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, str]) -> None:
     deployed, _ = delivered
     backend, database = deployed.backend, deployed.backend.database
@@ -137,6 +160,7 @@ def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, 
         expiry.alert()
         repair_future_slots(database, deployed.clock)
         report_ends(database, deployed.clock)
+        notify(deployed)
         alert_failing_flows(database, deployed.clock.now_ms(), 1, disable=True)
         for _ in run_maintenance(backend, sweeps=True):
             pass
@@ -150,6 +174,8 @@ LISTS: Final = [
     f"{FLOW_SERVICE}/runs?property=flowId=={{flow}}&orderby=-createdAt",
     f"{FLOW_SERVICE}/runs?orderby=-createdAt&limit=5",
     f"{FLOW_SERVICE}/runs?orderby=updatedAt",
+    f"{FLOW_SERVICE}/alertMessages",
+    f"{FLOW_SERVICE}/alertMessages?state=waiting&limit=5",
     "/data/foundation/catalog/dataSets",
     "/data/foundation/catalog/batches",
     "/data/foundation/catalog/batches?orderBy=desc:created&limit=5",
