@@ -104,10 +104,27 @@ def test_rules_choose_flows_and_topics_and_single_messages(world: World) -> None
         "offtake.run.delivered",
         "offtake.run.delivered",
     ]
-    assert "Flow flow 2 has delivered 7 rows in 1 files." in world.titles()
+    assert "Flow flow 2 has delivered 7 rows in 1 file." in world.titles()
     assert world.wait(31) == 2
     assert {one["data"]["rule"] for one in world.server.documents[3:]} == {"one flow"}
     assert {one["data"]["flowCount"] for one in world.server.documents[3:]} == {0, 1}
+
+
+def test_runs_and_imports_of_a_deployment_are_reported(world: World) -> None:
+    deployed = world.deployed
+    world.rule(world.channel(), single=True, topics=["started", "delivered", "nothing-new", "failed"])
+    flow = deployed.flow(deployed.import_rows("events", [{"id": 1}, {"id": 2}]))
+    deployed.run_due()
+    deployed.clock.advance(hours=3)
+    deployed.run_due()
+    world.notify()
+    assert list(world.titles()) == [
+        "A run of flow flow has started.",
+        "Flow flow has delivered 2 rows in 1 file.",
+        "A run of flow flow has started.",
+        "Flow flow found nothing new to deliver.",
+    ]
+    assert {one["data"]["events"][0]["flowId"] for one in world.server.documents} == {flow}
 
 
 def test_a_rule_tells_nothing_of_flows_that_its_editor_may_not_see(world: World) -> None:

@@ -1,6 +1,6 @@
 """How notices show an event: its cause, a document, and a sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
@@ -15,7 +15,7 @@ _OF_CONNECTION: Final = "EXPORT-200"
 """The start of the codes of errors that a connection causes: credentials, rights, places, keys."""
 _LONGEST: Final = 1000
 _MOST_NAMES: Final = 20
-_UNITS: Final = (("rows", "rows"), ("files", "files"))
+_UNITS: Final = (("rows", "row"), ("files", "file"))
 
 
 def cause_of(row: EventRow, address: str | None) -> str:
@@ -79,8 +79,15 @@ def _text(row: EventRow, address: str | None) -> str:
 
 
 def _delivered(row: EventRow) -> str:
-    counts = [f"{row.fields[key]} {unit}" for key, unit in _UNITS if isinstance(row.fields.get(key), int)]
+    counts = [f"{number} {unit}{'s' if number != 1 else ''}" for number, unit in _numbers(row)]
     return f" {' in '.join(counts)}" if counts else ""
+
+
+def _numbers(row: EventRow) -> Iterator[tuple[int, str]]:
+    for key, unit in _UNITS:
+        number = row.fields.get(key)
+        if isinstance(number, int):
+            yield number, unit
 
 
 def _limited(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
