@@ -1,5 +1,6 @@
 """Messages: created for channels, listed, sent again, and forgotten after a while."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,8 @@ STATES: Final = (WAITING, SENT, DEAD)
 _MOST_WAITING: Final = 10_000
 _KEPT_MS: Final = 30 * 86_400_000
 _PAGE: Final = 500
+_CREATED: Final = "offtake_alert_messages"
+_RANDOM_BYTES: Final = 6
 _HIDDEN: Final = "This message is about dataflows that you may not see."
 
 
@@ -63,7 +66,7 @@ def create(session: Session, rule: AlertRule, document: Json, now_ms: int) -> No
         is_full = _count_waiting(session, channel_id) >= _MOST_WAITING
         session.add(
             AlertMessage(
-                id=str(ULID.from_timestamp(now_ms / 1000)),
+                id=_next_id(session, now_ms),
                 org_id=rule.org_id,
                 sandbox_id=rule.sandbox_id,
                 channel_id=channel_id,
@@ -160,6 +163,13 @@ def document(view: MessageView) -> Json:
         "answer": view.answer,
         "events": list(view.events),
     }
+
+
+def _next_id(session: Session, now_ms: int) -> str:
+    """A ULID, which sorts by time; of two messages that a transaction creates at a time, the first sorts first."""
+    number = session.info[_CREATED] = session.info.get(_CREATED, 0) + 1
+    random = secrets.token_bytes(_RANDOM_BYTES)
+    return str(ULID.from_bytes(now_ms.to_bytes(6, "big") + number.to_bytes(4, "big") + random))
 
 
 def _find(session: Session, caller: Caller, message_id: str, *, lock: bool = False) -> AlertMessage:
