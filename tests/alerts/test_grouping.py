@@ -121,8 +121,8 @@ def test_runs_and_imports_of_a_deployment_are_reported(world: World) -> None:
     assert sorted(world.titles()) == [
         "A run of flow flow has started.",
         "A run of flow flow has started.",
-        "Flow flow has delivered 2 rows in 1 file.",
         "Flow flow found nothing new to deliver.",
+        "Flow flow has delivered 2 rows in 1 file.",
     ]
     assert {one["data"]["events"][0]["flowId"] for one in world.server.documents} == {flow}
 
