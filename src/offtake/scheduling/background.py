@@ -25,7 +25,7 @@ from offtake.scheduling.predecessors import find_kept
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.scheduling.worker import Worker
 from offtake.settings import Settings
-from offtake.store import batches, runs
+from offtake.store import batches, quotas, runs
 from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
 
@@ -166,6 +166,7 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
             _log_crash("logging ended flows", lambda: log_ends(database, clock))
         _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock))
         _log_crash("alerting about failing flows", alert)
+        _log_crash("applying quotas", lambda: quotas.settle_all(database, clock.now_ms()))
         _log_crash("ending waits", lambda: _end_waits(database, expiry))
         database.wakeup.wait(seen, _TICK_SECONDS)
         stop.wait(_SHORTEST_PAUSE_SECONDS)

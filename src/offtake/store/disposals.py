@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT
-from offtake.store import run_totals
+from offtake.store import run_totals, usage
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart
 
@@ -39,7 +39,7 @@ def keep(database: Database, run_id: str, withdrawn: Collection[int], collected:
         run = _lock_run(session, run_id)
         if run.disposal is None:
             _record(session, run, withdrawn, collected, now_ms)
-            _set_kept(session, run)
+            _set_kept(session, run, now_ms)
 
 
 def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], now_ms: int) -> int | None:
@@ -68,7 +68,7 @@ def end_removal(
             return
         _record(session, run, withdrawn, (), now_ms)
         if collected:
-            _set_kept(session, run)
+            _set_kept(session, run, now_ms)
         else:
             run.disposal = REMOVED
 
@@ -149,12 +149,15 @@ def what_follows(session: Session, run: Run) -> str:
     return NEXT
 
 
-def _set_kept(session: Session, run: Run) -> None:
+def _set_kept(session: Session, run: Run, now_ms: int) -> None:
     session.flush()
     message = describe(_verified_parts(session, run.id), what_follows(session, run))
     item: InfoItem = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run_totals.record(session, run)
+    if run.completed_at is not None:
+        # The end of the run recorded its CPU time, and no files.
+        usage.record(session, run, now_ms, delivered=True, compute=False)
     run.warnings = [*run.warnings, item]
 
 

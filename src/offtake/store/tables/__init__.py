@@ -17,6 +17,7 @@ from offtake.store.tables.flows import Connection, Flow, SourceConnection, Targe
 from offtake.store.tables.health import DestinationHealth
 from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LakeNamespace, LandingZoneKey
 from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
+from offtake.store.tables.usage import Quota, Usage
 
 __all__ = [
     "AuditEvent",
@@ -35,6 +36,7 @@ __all__ = [
     "LandingZoneKey",
     "ManagedResource",
     "Organisation",
+    "Quota",
     "Role",
     "RoleSubject",
     "Run",
@@ -45,6 +47,7 @@ __all__ = [
     "SourceConnection",
     "Stamp",
     "TargetConnection",
+    "Usage",
     "Watermark",
     "WebSession",
 ]
