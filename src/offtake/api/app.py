@@ -38,6 +38,7 @@ _FLOW_MODULES: Final = (
     "run_verification",
     "managed",
     "overview",
+    "usage",
 )
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
@@ -62,6 +63,8 @@ _RESOURCES: Final = {
     "flows": ("flows",),
     "runs": ("runs",),
     "overview": ("overview",),
+    "usage": ("usage",),
+    "quotas": ("usage",),
     "flows status": ("flow_extensions",),
     "flows run": ("flow_extensions",),
     "flows preview": ("flow_extensions",),

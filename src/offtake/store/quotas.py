@@ -6,18 +6,33 @@ which claims, the scheduler and the API call. Lock order: a run, then the sandbo
 another transaction has locked are skipped, and settled by the scheduler's next round.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, func, null, select, true, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    bindparam,
+    cast,
+    func,
+    null,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import QUOTA_REACHED
-from offtake.store import usage
+from offtake.store import events, usage
 from offtake.store.database import Database
+from offtake.store.events import Event, FieldValue
 from offtake.store.health import IN_QUEUE
 from offtake.store.tables import Quota, Run, Usage
 
@@ -52,11 +67,9 @@ def has_quota() -> ColumnElement[bool]:
 
 def levels(session: Session, sandbox_id: str, now_ms: int) -> list[Level]:
     """The sandbox's quotas with this month's usage, by one query."""
-    sums = [cast(func.coalesce(func.sum(column), 0), BigInteger).label(name) for name, column in _SUMS.items()]
-    used = select(*sums).where(Usage.sandbox_id == sandbox_id, Usage.month == usage.month_of(now_ms)).subquery()
-    query = select(Quota.measure, Quota.most, used).join(used, true()).where(Quota.sandbox_id == sandbox_id)
+    found = session.execute(_levels(), {"sandbox": sandbox_id, "in_month": usage.month_of(now_ms)})
     return sorted(
-        (Level(row.measure, row.most, _used(row.measure, getattr(row, row.measure))) for row in session.execute(query)),
+        (Level(row.measure, row.most, _used(row.measure, getattr(row, row.measure))) for row in found),
         key=lambda one: list(MEASURES).index(one.measure),
     )
 
@@ -83,7 +96,7 @@ def settle(session: Session, sandbox_id: str, now_ms: int) -> bool:
     rows = {row.measure: row for row in session.scalars(lock.execution_options(populate_existing=True))}
     found = levels(session, sandbox_id, now_ms)
     reached = [level for level in found if level.reached]
-    changed = _note(rows, found, usage.month_of(now_ms))
+    changed = _note(session, rows, found, now_ms)
     if reached:
         _hold(session, sandbox_id, reached, now_ms, again=changed)
     else:
@@ -95,6 +108,15 @@ def release(session: Session, sandbox_id: str) -> None:
     """Let the sandbox's held runs be claimed at once."""
     values = {"quota_since": None, "not_before": None, "waiting_since": None, "wait_reason": null(), "wait_until": None}
     _set(session, _ids(session, sandbox_id, HELD), values)
+
+
+def remove(session: Session, row: Quota, now_ms: int) -> None:
+    """Remove a quota that the caller has locked, and settle its sandbox."""
+    if row.reached_month is not None:
+        _announce(session, "quota.free", row, None, now_ms)
+    session.delete(row)
+    session.flush()
+    settle(session, row.sandbox_id, now_ms)
 
 
 def settle_all(database: Database, now_ms: int) -> None:
@@ -111,12 +133,6 @@ def settle_all(database: Database, now_ms: int) -> None:
             database.wakeup.notify()
 
 
-def count_held(session: Session, sandbox_id: str) -> int:
-    """The runs of the sandbox that are held for a quota."""
-    query = select(func.count()).select_from(Run).where(HELD, IN_QUEUE, Run.sandbox_id == sandbox_id)
-    return session.scalar(query) or 0
-
-
 def describe(level: Level, until_ms: int) -> str:
     """A message for users: which quota, how much is used, and when it renews."""
     renewal = datetime.fromtimestamp(until_ms / _MS, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -124,6 +140,14 @@ def describe(level: Level, until_ms: int) -> str:
         f"The sandbox's monthly quota of {level.most:,} {MEASURES[level.measure]} is reached: {level.used:,} are used. "
         f"New runs wait until it renews at {renewal}, or until it is raised."
     )
+
+
+@functools.cache
+def _levels() -> Select[*tuple[Any, ...]]:
+    sandbox, month = bindparam("sandbox", type_=String), bindparam("in_month", type_=String)
+    sums = [cast(func.coalesce(func.sum(column), 0), BigInteger).label(name) for name, column in _SUMS.items()]
+    used = select(*sums).where(Usage.sandbox_id == sandbox, Usage.month == month).subquery()
+    return select(Quota.measure, Quota.most, used).join(used, true()).where(Quota.sandbox_id == sandbox)
 
 
 def _used(measure: str, total: int) -> int:
@@ -146,14 +170,32 @@ def _state(level: Level, month: str) -> tuple[str | None, int | None]:
     return (month, level.used) if level.reached else (None, None)
 
 
-def _note(rows: dict[str, Quota], found: Sequence[Level], month: str) -> bool:
+def _note(session: Session, rows: dict[str, Quota], found: Sequence[Level], now_ms: int) -> bool:
     """Store the state of each quota; returns whether one changed."""
-    changed = False
+    changed, month = False, usage.month_of(now_ms)
     for level in found:
         row, state = rows[level.measure], _state(level, month)
+        if level.reached and row.reached_month != month:
+            _announce(session, "quota.reached", row, level, now_ms)
+        elif not level.reached and row.reached_month is not None:
+            _announce(session, "quota.free", row, level, now_ms)
         changed |= state != (row.reached_month, row.noted_used)
         row.reached_month, row.noted_used = state
     return changed
+
+
+def _announce(
+    session: Session, kind: Literal["quota.reached", "quota.free"], row: Quota, level: Level | None, now_ms: int
+) -> None:
+    values: dict[str, FieldValue] = {
+        "measure": row.measure,
+        "limit": row.most,
+        "used": None if level is None else level.used,
+    }
+    reached: dict[str, FieldValue] = (
+        {"until": usage.month_after(now_ms), "code": QUOTA_REACHED.code} if kind == "quota.reached" else {}
+    )
+    events.record(session, Event(kind, row.sandbox_id, now_ms, fields=values | reached))
 
 
 def _hold(session: Session, sandbox_id: str, reached: Sequence[Level], now_ms: int, *, again: bool) -> None:

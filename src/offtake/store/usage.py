@@ -4,10 +4,24 @@ It is recorded in the transaction that ends a run, so that a run counts once, ho
 most one live run: its row of a month is never written by two ending runs at once.
 """
 
+import functools
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Insert,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -37,26 +51,33 @@ def record(session: Session, run: Run, now_ms: int, *, delivered: bool, compute:
     run were counted with that run.
     """
     session.flush()
+    of_run = {"run": run.id, "sandbox": run.sandbox_id, "flow": run.flow_id, "target": run.target_connection_id}
+    statement = _statement(session.get_bind().dialect.name, delivered=delivered, compute=compute)
+    session.execute(statement, {**of_run, "in_month": month_of(now_ms)})
+
+
+@functools.cache
+def _statement(dialect: str, *, delivered: bool, compute: bool) -> Insert:
+    """One statement, made once: SQLAlchemy takes longer to build it than a database to execute it."""
     # Each file that this run completed has an intent; the record of a file of another run is copied without it.
     own = and_(RunPart.finished_at.is_not(None), RunPart.intended_at.is_not(None)) if delivered else None
-    rows, size = _sum(own, RunPart.rows), _sum(own, RunPart.bytes)
     files = _sum(own, literal(1))
     cpu = _whole(func.sum(RunPart.cpu_ms)) if compute else literal(0)
-    target = TargetConnection.id == run.target_connection_id
+    target = TargetConnection.id == bindparam("target", type_=String)
     base_id = select(TargetConnection.base_connection_id).where(target).scalar_subquery()
     base_name = select(Connection.name).join_from(TargetConnection, Connection).where(target).scalar_subquery()
-    flow_name = select(Flow.name).where(Flow.id == run.flow_id).scalar_subquery()
+    flow_name = select(Flow.name).where(Flow.id == bindparam("flow", type_=String)).scalar_subquery()
     used = {
-        "sandbox_id": literal(run.sandbox_id),
-        "month": literal(month_of(now_ms)),
-        "flow_id": literal(run.flow_id),
+        "sandbox_id": bindparam("sandbox", type_=String),
+        "month": bindparam("in_month", type_=String),
+        "flow_id": bindparam("flow", type_=String),
         "dataset_id": RunPart.dataset_id,
         "connection_id": func.coalesce(base_id, ""),
         "flow_name": func.coalesce(flow_name, ""),
         "dataset_name": func.coalesce(func.max(RunDataset.dataset_name), ""),
         "connection_name": func.coalesce(base_name, ""),
-        "rows": rows,
-        "bytes": size,
+        "rows": _sum(own, RunPart.rows),
+        "bytes": _sum(own, RunPart.bytes),
         "files": files,
         "cpu_ms": cpu,
     }
@@ -64,18 +85,19 @@ def record(session: Session, run: Run, now_ms: int, *, delivered: bool, compute:
     query: Select[*tuple[Any, ...]] = (
         select(*(value.label(name) for name, value in used.items()))
         .outerjoin_from(RunPart, RunDataset, planned)
-        .where(RunPart.run_id == run.id)
+        .where(RunPart.run_id == bindparam("run", type_=String))
         .group_by(RunPart.dataset_id)
         .having(files + cpu > 0)
         # Locks are taken in one order.
         .order_by(RunPart.dataset_id)
     )
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(Usage).from_select(list(used), query)
-    new = insert.excluded
-    names = {name: _unless_empty(new[name], Usage.__table__.c[name]) for name in _NAMES}
-    sums = {name: Usage.__table__.c[name] + new[name] for name in _MEASURES}
-    session.execute(insert.on_conflict_do_update(index_elements=list(Usage.__table__.primary_key), set_=names | sums))
+    table = Usage.metadata.tables[Usage.__tablename__]
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table).from_select(list(used), query)
+    new, old = insert.excluded, table.c
+    names = {name: case((new[name] == "", old[name]), else_=new[name]) for name in _NAMES}
+    sums = {name: old[name] + new[name] for name in _MEASURES}
+    upsert: Insert = insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=names | sums)
+    return upsert
 
 
 def _sum(
@@ -85,10 +107,6 @@ def _sum(
     return literal(0) if own is None else _whole(func.sum(case((own, of), else_=0)))
 
 
-def _whole(total: ColumnElement[int | None]) -> ColumnElement[int]:
+def _whole(total: ColumnElement[Any]) -> ColumnElement[int]:
     """A sum as an integer, 0 without rows: PostgreSQL's sums of integers are of type numeric."""
     return cast(func.coalesce(total, 0), BigInteger)
-
-
-def _unless_empty(new: ColumnElement[str], old: ColumnElement[str]) -> ColumnElement[str]:
-    return case((new == "", old), else_=new)
