@@ -156,7 +156,7 @@ def test_every_kind_of_run_is_held_and_can_be_cancelled(deployed: Deployment) ->
     assert answer.status_code == 200, answer.text
     assert (last(deployed, flow).status, last(deployed, flow).quota_since) == ("failed", None)
     deployed.clock.advance(seconds=1)
-    deployed.post(f"/flows/{flow}/backfill", {}, 201)
+    deployed.post(f"/flows/{flow}/backfill", {"snapshots": {}})
     work(deployed)
     run = last(deployed, flow)
     assert (run.trigger, run.status) == ("backfill", "waiting")
