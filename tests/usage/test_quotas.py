@@ -1,16 +1,18 @@
 """Quotas: new runs are held while one is reached, never fail because of it, and deliver everything afterwards."""
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import delete, event, select
 
-from offtake.scheduling.background import limits_of
+from offtake.scheduling.background import ProcessRoles, background_services, limits_of
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store import quotas, waits
-from offtake.store.tables import EventRow, Run
+from offtake.store.tables import EventRow, Quota, Run
 from tests.deployment import FLOW_SERVICE, Deployment, rows, table_of
 from tests.usage.asking import in_sandbox, quota, sign_in, usage
 
@@ -140,6 +142,29 @@ def test_a_quota_renews_at_the_months_turn_whatever_the_clock_does(deployed: Dep
     deployed.clock.advance(days=31)
     work(deployed)
     assert (last(deployed, flow).status, delivered(deployed)) == ("success", list(range(26)))
+
+
+def test_the_scheduler_applies_quotas_within_seconds(deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 20)))
+    enqueue_due_runs(deployed.backend.database, deployed.clock)
+    with deployed.backend.database.writing() as session:
+        # As another process sets it, which is killed before it has held the runs.
+        made = {"updated_at": 0, "updated_by": "test"}
+        session.add(Quota(sandbox_id=deployed.caller.sandbox_id, measure="rows", most=0, **made))
+    with background_services(deployed.backend, "scheduler", ProcessRoles(works=False)):
+        _until(lambda: last(deployed, flow).quota_since is not None)
+        with deployed.backend.database.writing() as session:
+            session.execute(delete(Quota))
+        _until(lambda: last(deployed, flow).quota_since is None)
+    work(deployed)
+    assert last(deployed, flow).status == "success"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_every_kind_of_run_is_held_and_can_be_cancelled(deployed: Deployment) -> None:
