@@ -65,6 +65,7 @@ def create_(  # noqa: PLR0913, PLR0917 - one parameter an option
     time_zone: schedules.Zone = None,
     folder: options.Folder = None,
     columns: options.Columns = None,
+    fresh_within: options.FreshWithin = None,
     description: Annotated[str | None, typer.Option("--description", help="A description.")] = None,
     dry_run: DryRun = False,
     rows: options.Rows = 5,
@@ -78,6 +79,7 @@ def create_(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     When a step is refused, nothing stays.
     """
+    target_seconds = options.check_fresh_within(fresh_within)
     schedule = ScheduleGiven(every, daily, once, start, end, time_zone)
     plain = {
         "path": path,
@@ -95,7 +97,8 @@ def create_(  # noqa: PLR0913, PLR0917 - one parameter an option
         draft = Draft(
             flow_parts.source_body(name, entries(chosen), options.parse_columns(columns or [], by_words(chosen))),
             target_body(name, connection, params),
-            _flow_body(found_server, name, description, destination, schedule, folder),
+            _flow_body(found_server, name, description, destination, schedule, folder)
+            | ({} if target_seconds is None else {"extensions": {"freshWithinSeconds": target_seconds}}),
             options.words(destination, schedule, "NAME"),
         )
         planned = _rehearse(found_server, draft, rows if dry_run else 0, endless=schedule.endless)
@@ -105,6 +108,8 @@ def create_(  # noqa: PLR0913, PLR0917 - one parameter an option
             print_preview(planned, json=json)
             return
         flow = _create(found_server, draft, endless=schedule.endless)
+    if target_seconds is not None and flow.get("extensions", {}).get("freshWithinSeconds") != target_seconds:
+        output.note(f"{found_server.name} ignores --fresh-within, which is an extension of Offtake.")
     _report(flow, connection, chosen, schedule, json=json)
 
 

@@ -39,6 +39,7 @@ class Changes:
     schedule: ScheduleGiven
     plain: Mapping[str, object]
     given: Given
+    fresh_within: str | None = None
 
     @property
     def of_target(self) -> bool:
@@ -51,7 +52,7 @@ class Changes:
         """Whether no option is given."""
         values = (self.name, self.description, self.datasets, self.columns, self.folder, self.schedule.start)
         is_same = self.schedule.end is None and not self.schedule.repeats and not self.of_target
-        return is_same and all(one is None for one in values)
+        return is_same and self.fresh_within is None and all(one is None for one in values)
 
 
 @dataclass
@@ -82,6 +83,7 @@ def edit_(  # noqa: PLR0913, PLR0917 - one parameter an option
     end: schedules.End = None,
     time_zone: schedules.Zone = None,
     folder: options.Folder = None,
+    fresh_within: options.FreshWithin = None,
     server: ToServer = None,
     sandbox: InSandbox = None,
     data_dir: DataDir = None,
@@ -99,7 +101,8 @@ def edit_(  # noqa: PLR0913, PLR0917 - one parameter an option
         "manifest": manifest,
     }
     schedule = ScheduleGiven(every, daily, once, start, end, time_zone)
-    changes = Changes(name, description, dataset, columns, to, folder, schedule, plain, given)
+    changes = Changes(name, description, dataset, columns, to, folder, schedule, plain, given, fresh_within)
+    options.check_fresh_within(fresh_within)
     if changes.nothing:
         raise WrongUsageError("Nothing to change: give at least one option, such as --every 6h.")
     if name is not None and not name.strip():
@@ -127,7 +130,7 @@ def _apply(server: Server, flow: Json, changes: Changes) -> _Edit:
     if connection["connectionSpec"]["id"] != target["connectionSpec"]["id"]:
         raise WrongUsageError(f"--to {changes.to}: is another kind of destination; create another flow for it.")
     edit = _Edit(flow, plain_operations(flow, changes.name, changes.description))
-    edit.operations += _schedule_operations(server, edit, changes)
+    edit.operations += [*_schedule_operations(server, edit, changes), *_freshness_operations(flow, changes)]
     words = options.words(destination, changes.schedule, "--name")
     with undone_on_error(output.note) as steps, naming_options(words):
         if changes.datasets is not None or changes.columns is not None:
@@ -155,6 +158,16 @@ def _schedule_operations(server: Server, edit: _Edit, changes: Changes) -> list[
     if params.get("exportMode", before.get("exportMode")) != before.get("exportMode"):
         edit.notes.append("its position is lost: the next run delivers in full")
     return operations
+
+
+def _freshness_operations(flow: Json, changes: Changes) -> list[Json]:
+    if changes.fresh_within is None:
+        return []
+    path, seconds = "/extensions/freshWithinSeconds", options.check_fresh_within(changes.fresh_within)
+    if seconds is not None:
+        return [{"op": "add", "path": path, "value": seconds}]
+    is_set = flow.get("extensions", {}).get("freshWithinSeconds") is not None
+    return [{"op": "remove", "path": path}] if is_set else []
 
 
 def _replace_source(server: Server, edit: _Edit, changes: Changes, steps: Steps) -> None:

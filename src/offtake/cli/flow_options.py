@@ -10,9 +10,10 @@ from offtake.cli.completing import names_of
 from offtake.cli.credentials_given import Given, changed_params, given_options
 from offtake.cli.derived_options import Options, options_of
 from offtake.cli.schedule_options import ScheduleGiven
+from offtake.client import durations
 from offtake.client.destinations import Destination, Field, destinations, distinct
 from offtake.documents import Json
-from offtake.errors import WrongUsageError
+from offtake.errors import OfftakeError, WrongUsageError
 
 _FORMATS: Final = {"ndjson": "JSON", "json": "JSON", "parquet": "PARQUET"}
 _COMMA: Final = re.compile(r",(?=(?:[^`]*`[^`]*`)*[^`]*$)")
@@ -49,6 +50,14 @@ Folder = Annotated[
         help="Below the path, such as %DATASET_NAME%/%DATETIME(YYYY-MM-dd)%; default: %DATASET_ID%/%EXPORT_TIME%.",
     ),
 ]
+FreshWithin = Annotated[
+    str | None,
+    typer.Option(
+        "--fresh-within",
+        metavar="4h|none",
+        help="Late when its data is older: minutes, hours or days. Default: a tenth of the interval after a slot.",
+    ),
+]
 Rows = Annotated[int, typer.Option("--rows", min=0, max=100, help="How many rows of each dataset the preview has.")]
 
 
@@ -65,6 +74,14 @@ def target_options() -> Options:
         panel = "Files" if len(users) == len(destinations()) else f"{' and '.join(users)}"
         found |= options_of([field], panel)
     return found
+
+
+def check_fresh_within(text: str | None) -> int | None:
+    """The target of the freshness in seconds; None without the option, and for none."""
+    try:
+        return None if text is None else durations.parse(text)
+    except OfftakeError as error:
+        raise WrongUsageError(f"--fresh-within: {error}.") from None
 
 
 def check_format(text: str | None) -> str | None:
@@ -129,6 +146,7 @@ def words(destination: Destination, schedule: ScheduleGiven, name: str) -> dict[
         target_words(destination)
         | {f"/scheduleParams/{key}": option for key, option in fields.items()}
         | {"/params/datasets": "--dataset", "/params/columns": "--columns", "/name": name}
+        | {"/extensions/freshWithinSeconds": "--fresh-within"}
     )
 
 

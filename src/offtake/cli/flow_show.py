@@ -9,7 +9,7 @@ from offtake.cli.flows import describe_end, is_one_time
 from offtake.cli.options import AsJson, DataDir, FlowName, InSandbox, ToServer
 from offtake.cli.runs import wait_sentence
 from offtake.cli.schedule_options import in_words
-from offtake.client import names
+from offtake.client import durations, names
 from offtake.client.names import CONNECTION, FLOW, TARGET, Kind
 from offtake.client.server import Server
 from offtake.documents import Json
@@ -30,7 +30,7 @@ def show_(
         output.as_json(found | _public(status or {}))
         return
     chosen = [line for one in sources for line in _column_lines(one)]
-    exports = [*_dataset_lines(sources), *targets, *_repetition_lines(found)]
+    exports = [*_dataset_lines(sources), *targets, *_repetition_lines(found), *_freshness_lines(found)]
     for line in [*_schedule_lines(found, status or {}), *exports, *chosen, *_lines(found, status or {})]:
         output.line(line)
     if status is None:
@@ -64,6 +64,15 @@ def _repetition_lines(flow: Json) -> list[str]:
     params = flow.get("scheduleParams", {})
     template = params.get("foldernameTemplate")
     return [f"schedule: {in_words(params)}"] * bool(params) + [f"folder: {template}"] * bool(template)
+
+
+def _freshness_lines(flow: Json) -> list[str]:
+    """The target of the freshness, until when it is delivered, and since when it is late."""
+    more = flow.get("extensions", {})
+    target, delivered, late = (more.get(key) for key in ("freshWithinSeconds", "deliveredUpToUTC", "lateSinceUTC"))
+    lines = [f"delivered up to: {output.instant(delivered)}"] if delivered else []
+    lines += [f"late when its data is older than {durations.describe(target)}"] if target else []
+    return lines + ([f"late since {output.instant(late)}"] if late else [])
 
 
 def _column_lines(source: Json) -> list[str]:

@@ -155,6 +155,11 @@ class FlowDocument(Document):
         default=None, description="When it ends, or never. Not given: the server's default, or as it is."
     )
     folder: StrictStr | None = Field(default=None, description="The template of folder names.")
+    fresh_within: StrictStr | None = Field(
+        default=None,
+        description="The target of its freshness, such as 4h: it is late when its data is older. none: without. Not "
+        "given: as it is.",
+    )
     state: Literal["enabled", "disabled"] | None = Field(default=None, description="Not given: as it is.")
     labels: list[StrictStr] | None = Field(default=None, description=_LABELS)
 

@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, json_patch_rules, problems
 from offtake.contract.bodies import NewEntity
-from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, Caller
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, Caller
 from offtake.contract.json_patch import Operation
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import InvalidInputError
-from offtake.flows import flows, specs
-from offtake.flows.flows import KIND
+from offtake.flows import flow_events, flows, specs
+from offtake.flows.flows import KIND, FlowExtensions
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
 from offtake.store import disposals, waits
 from offtake.store import runs as store
@@ -36,6 +36,7 @@ _RULES: Final = Rules(
         "/targetConnectionIds": Patchable(("replace",)),
         "/labels": Patchable(("add", "replace", "remove")),
         "/policy": Patchable(),
+        "/extensions/freshWithinSeconds": Patchable(("add", "replace", "remove")),
     },
     {"/state": Problem(problems.BAD_STATE, "Use POST /flows/{id}/action?op=enable or op=disable to change the state.")},
 )
@@ -49,6 +50,7 @@ class PatchedFlow(NewEntity):
     target_connection_ids: list[str]
     labels: list[str] | None = None
     policy: dict[str, Any] | None = None
+    extensions: FlowExtensions | None = None
 
 
 def update(
@@ -65,9 +67,10 @@ def update(
     _lock_live_run(session, row_id)
     row = flows.lock_to_change(session, caller, row_id)
     entities.check_version(row, if_match)
-    before = flows.render(session, row, caller)
+    before = flows.render(session, row, caller) | flows.extensions(row)
     operations = [_canonical(one) for one in json_patch_rules.parse(body)]
-    keys = ("name", "description", _SCHEDULE, "sourceConnectionIds", "targetConnectionIds", "labels", "policy")
+    ids = ("sourceConnectionIds", "targetConnectionIds")
+    keys = ("name", "description", _SCHEDULE, *ids, "labels", "policy", "extensions")
     document = json_patch_rules.apply({key: before.get(key) for key in keys}, operations, _RULES)
     after = bodies.parse_document(PatchedFlow, document)
     row.name, row.description, row.policy = after.name, after.description, after.policy
@@ -77,12 +80,14 @@ def update(
         chosen = any(_chooses_end(one) for one in operations)
         _reschedule(session, row, after.schedule_params, now_ms, rules, end_chosen=chosen)
         waits.forget_window(session, row.id)
+    if any(one.path.startswith("/extensions") for one in operations):
+        _set_freshness(caller, row, after.extensions)
     if any(one.path == "/labels" for one in operations):
         flows.set_labels(session, row.id, after.labels or [])
     row.last_operation = _operation(operations, now_ms)
     entities.set_updated(row, caller, now_ms)
     session.flush()
-    shown = flows.render(session, row, caller)
+    shown = flows.render(session, row, caller) | flows.extensions(row)
     audit.record(session, caller, now_ms, "update", (KIND, row.id), name=row.name, before=before, after=shown)
     return row
 
@@ -125,11 +130,21 @@ def act(
     if state == entities.ENABLED:
         row.next_run_s = _slot_from_now(session, row, now_ms // 1000)
         row.failures, row.failing_since = 0, None
+        row.judged_from = now_ms
     entities.set_updated(row, caller, now_ms)
     action: audit.Action = "enable" if state == entities.ENABLED else "disable"
     states = {"state": before}, {"state": state}
     audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=states[0], after=states[1])
+    if state == DISABLED:
+        flow_events.record_flow(session, "flow.disabled", row, now_ms, reason="request", client=caller.client_id)
     return row
+
+
+def _set_freshness(caller: Caller, row: Flow, extensions: FlowExtensions | None) -> None:
+    caller.require(MANAGE_DESTINATIONS)
+    row.freshness_seconds = None if extensions is None else extensions.fresh_within_seconds
+    # It is judged again; by another target, it would end without a delivery, which is not a recovery.
+    row.late_since = None
 
 
 def _lock_live_run(session: Session, row_id: str) -> None:
@@ -184,6 +199,8 @@ def _reschedule(
         if live is not None:
             live.moves_position = False
     row.schedule = asdict(new)
+    if (new.start_time, new.time_unit, new.interval) != (old.start_time, old.time_unit, old.interval):
+        row.judged_from = now_ms
     now = now_ms // 1000
     if new.start_time != old.start_time:
         row.next_run_s = first_slot(new, now)

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, problems
-from offtake.contract.bodies import NewEntity, Sent, SpecRef
-from offtake.contract.caller import EXPORT_DATASETS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
+from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DATASETS, VIEW_DESTINATIONS, Caller
 from offtake.contract.problems import Problem
 from offtake.destinations.base import Destination
 from offtake.documents import Json
@@ -24,6 +24,18 @@ from offtake.settings import HOUR_INTERVALS
 from offtake.store.tables import Connection, Flow, Label, SourceConnection, TargetConnection
 
 KIND: Final = "flows"
+
+
+class FlowExtensions(Body):
+    """The extensions of a flow that can be set. `fresh_within_seconds`: the target of its freshness; None for none."""
+
+    fresh_within_seconds: int | None = Field(
+        default=None,
+        strict=True,
+        ge=60,
+        le=10 * 366 * 86_400,
+        description='The target "delivered up to at most so many seconds ago", after which the flow is late.',
+    )
 
 
 class NewFlow(NewEntity):
@@ -40,6 +52,7 @@ class NewFlow(NewEntity):
     )
     transformations: list[Any] | None = None
     state: Any = None
+    extensions: FlowExtensions | None = None
 
 
 def create(
@@ -73,9 +86,18 @@ def create(
         next_run_s=first_slot(schedule, now_ms // 1000),
         last_operation={"started": now_ms, "updated": 0, "operation": "create"},
     )
+    if new.extensions is not None and new.extensions.fresh_within_seconds is not None:
+        caller.require(MANAGE_DESTINATIONS)
+        row.freshness_seconds = new.extensions.fresh_within_seconds
     session.add(row)
-    audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(session, row, caller))
+    after = render(session, row, caller) | extensions(row)
+    audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=after)
     return row
+
+
+def extensions(row: Flow) -> Json:
+    """The extensions of the flow that can be set, as a patch and the audit log have them; empty without any."""
+    return {} if row.freshness_seconds is None else {"extensions": {"freshWithinSeconds": row.freshness_seconds}}
 
 
 def find(session: Session, caller: Caller, row_id: str, *, lock: bool = False) -> Flow:

@@ -9,6 +9,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake import logs
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, problems
 from offtake.contract.bodies import Body, Sent
@@ -94,6 +95,7 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
         fence=0,
         errors=[],
         warnings=[],
+        request_id=logs.current_request(),
     )
     session.add(row)
     return row

@@ -133,8 +133,7 @@ def delete_old(session: Session, before_ms: int, most: int) -> int:
 
 
 def _with_request(event: Event) -> Event:
-    served = logs.request_id.get()
-    return event if event.request_id is not None or served == logs.NO_REQUEST else replace(event, request_id=served)
+    return event if event.request_id is not None else replace(event, request_id=logs.current_request())
 
 
 def _pending(session: Session) -> list[Event]:

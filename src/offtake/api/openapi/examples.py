@@ -128,7 +128,15 @@ FLOW: Final[Json] = {
         "startedAtUTC": 1772344801888,
         "completedAtUTC": 1772344806906,
     },
-    "extensions": {"endTimeDefaulted": False, "ended": False, "nextRunAt": 1772355600000},
+    "extensions": {
+        "endTimeDefaulted": False,
+        "ended": False,
+        "nextRunAt": 1772355600000,
+        "consecutiveFailures": 0,
+        "freshWithinSeconds": 14_400,
+        "deliveredUpToUTC": 1772344801888,
+        "lateSinceUTC": None,
+    },
 }
 PATCH: Final[list[Json]] = [{"op": "replace", "path": "/scheduleParams", "value": {"interval": 6}}]
 PATCH_SCHEMA: Final[Json] = {

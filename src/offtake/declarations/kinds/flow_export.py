@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from offtake.client import exports, schedules
+from offtake.client import durations, exports, schedules
 from offtake.client.exports import ExportedDataset
 from offtake.client.schedules import NEVER
 from offtake.declarations import destinations
 from offtake.declarations.context import Context
-from offtake.declarations.kinds.flow_reading import IGNORED, PLACES, TEMPLATE, find_stored
+from offtake.declarations.kinds.flow_reading import FRESHNESS, IGNORED, PLACES, TEMPLATE, find_stored
 from offtake.destinations.base import Destination
 from offtake.documents import Json
 
@@ -37,6 +37,8 @@ def export(context: Context, flow: Json) -> Json:
     elif end is not None and not more.get("endTimeDefaulted"):
         document["end"] = schedules.format_instant(end)
     document |= {"folder": schedule[TEMPLATE]} if schedule.get(TEMPLATE) else {}
+    target = more.get(FRESHNESS)
+    document |= {"freshWithin": durations.describe(target)} if target and target % 60 == 0 else {}
     document |= {"state": flow["state"]} if flow.get("state") in ("enabled", "disabled") else {}
     return document | ({"labels": flow["labels"]} if flow.get("labels") else {})
 

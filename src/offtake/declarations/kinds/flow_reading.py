@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from offtake.client import schedules
+from offtake.client import durations, schedules
 from offtake.client.exports import ExportedDataset
 from offtake.client.schedules import NEVER, Rhythm
 from offtake.contract.folder_templates import check_template
@@ -25,6 +25,8 @@ WORDS: Final = {"datasetFileType": "format", "compression": "compression", "incl
 IGNORED: Final = "mode"
 """A param that has no effect."""
 TEMPLATE: Final = "foldernameTemplate"
+FRESHNESS: Final = "freshWithinSeconds"
+"""The extension of a flow that a document calls freshWithin."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class WantedFlow:
     start: int | None
     end: int | None
     existing: Json | None
+    fresh_within: int | None = None
 
     @property
     def endless(self) -> bool:
@@ -72,6 +75,9 @@ def read_flow(context: Context, declared: Declared, existing: Json | None) -> Wa
         end = None if document.end in (None, NEVER) else schedules.parse_instant(document.end or "")
         if start is not None and end is not None and end <= start:
             raise OfftakeError("must be later than start")
+    fresh_within = None
+    with context.collecting(declared, ("freshWithin",)):
+        fresh_within = durations.parse(document.fresh_within or durations.NONE)
     for problem in check_template(document.folder) if document.folder is not None else ():
         context.problems.append(declared.problem(("folder",), problem))
     allowed = context.state.intervals.get(destination.flow_spec_id)
@@ -81,7 +87,7 @@ def read_flow(context: Context, declared: Declared, existing: Json | None) -> Wa
         choices = ", ".join(f"{one}h" for one in allowed if one > 1)
         context.problems.append(declared.problem(("every",), f"is not a period of this server; it has {choices}"))
     params = _params(context, declared, document, destination)
-    return WantedFlow(declared, document, destination, params, rhythm, start, end, existing)
+    return WantedFlow(declared, document, destination, params, rhythm, start, end, existing, fresh_within)
 
 
 def _destination(context: Context, document: FlowDocument) -> Destination | None:

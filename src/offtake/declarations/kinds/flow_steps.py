@@ -9,6 +9,7 @@ from offtake.client.names import FLOW
 from offtake.declarations import destinations
 from offtake.declarations.context import Context
 from offtake.declarations.kinds.flow_reading import (
+    FRESHNESS,
     IGNORED,
     PLACES,
     TEMPLATE,
@@ -56,6 +57,7 @@ def create(context: Context, one: WantedFlow) -> str:
         "transformations": [],
         "scheduleParams": schedule,
     } | ({} if document.description is None else {"description": document.description})
+    body |= {} if one.fresh_within is None else {"extensions": {FRESHNESS: one.fresh_within}}
     made = context.server.post(FLOW.path, body)
     flow_id, operations = str(made["id"]), list[Json]()
     if disabled:
@@ -106,6 +108,8 @@ def change(context: Context, one: WantedFlow, stored: StoredFlow, fields: Sequen
         operations.append({"op": "replace", "path": "/name", "value": one.document.name})
     if "description" in names:
         operations.append(_set("/description", one.document.description))
+    if "freshWithin" in names:
+        operations.append(_set(f"/extensions/{FRESHNESS}", one.fresh_within))
     if "labels" in names:
         operations.append({"op": "replace", "path": "/labels", "value": one.document.labels})
     if "datasets" in names:

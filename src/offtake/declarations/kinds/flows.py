@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from offtake.client import exports, schedules
+from offtake.client import durations, exports, schedules
 from offtake.client.schedules import NEVER
 from offtake.declarations import destinations
 from offtake.declarations.context import Context
 from offtake.declarations.kinds import flow_steps
 from offtake.declarations.kinds.flow_export import choice_of
 from offtake.declarations.kinds.flow_reading import (
+    FRESHNESS,
     IGNORED,
     PLACES,
     TEMPLATE,
@@ -67,6 +68,9 @@ def _plan(context: Context, one: WantedFlow) -> Change:
         *_compare_target(context, one, stored),
         *_compare_schedule(one, one.existing.get("scheduleParams", {})),
     ]
+    if document.fresh_within is not None:
+        old = one.existing.get("extensions", {}).get(FRESHNESS)
+        fields += compare([("freshWithin", durations.describe(old), durations.describe(one.fresh_within))])
     if document.state is not None and document.state != one.existing.get("state"):
         fields.append(FieldChange("state", one.existing.get("state"), document.state))
     if not fields:
