@@ -15,6 +15,7 @@ from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import DELIVERY_CODES
 from offtake.settings import Settings
+from offtake.store.event_kinds import CONTEXT, FIELDS, KINDS
 
 ERRORS = """# Errors
 
@@ -53,6 +54,64 @@ Environment variables `OFFTAKE_…`, or the same names without the prefix in low
 generated from `offtake.settings`.
 
 {settings}
+"""
+LOGGING = """# The log
+
+Offtake logs to standard error, one line per event. `OFFTAKE_LOG_FORMAT` sets the format, `text` or `json`;
+`OFFTAKE_LOG_LEVEL` sets the least severe level. This page is generated from `offtake.store.event_kinds`.
+
+* **Text**: time (UTC), level, request id or `-`, logger, then the event's name with its fields as `name=value`. Lines
+  that are not events have a message instead. A traceback follows its line, indented.
+* **JSON**: one object per line with `timestamp` (ISO 8601, UTC), `level`, and `event` with its fields, or `logger` and
+  `message`; `request` if a request caused it, `exception` for a traceback. Lines of API requests have `method`, `path`,
+  `status` and `seconds`.
+
+A name or message never makes a second line: characters that are not printable are escaped. No line has a secret. A run
+keeps the id of the request that started it: the lines of its worker have it too.
+
+Repeated trouble is counted: a run that waits again for the same cause has a line once per hour, with the number of
+waits in between; runs that wait for a destination which another run probes have none. Requests for health and views of
+pages are at level `debug`. A server with 20 flows that run every hour writes about 40 lines per hour.
+
+Events, except those of parts, are also stored for `OFFTAKE_EVENT_DAYS`. The process in which an event happens logs it;
+commands that work without a server store events and log nothing.
+
+## Late flows
+
+A flow is late when its data is older than its freshness target, which `offtake flow edit NAME --fresh-within 4h` sets
+(`none` removes it; `extensions.freshWithinSeconds` in the API, `freshWithin` in [files](as-code.md)). Without a target,
+it is late when a slot is not delivered after a tenth of the interval, at least five minutes. A run that finds nothing
+new counts as a delivery. The scheduler judges this twice a minute, also when no worker runs: `flow.late` is reported
+once with the reason, `flow.recovered` when the flow has delivered again. The lateness of a flow that is disabled or
+ends is over without an event. When the clock was set, nothing is judged for five minutes, in which due runs are
+delivered.
+
+The `reason` is `waiting` (for its destination or source), `queued` (no worker has started the run), `running`,
+`failed`, `not_started` (no scheduler runs) or `schedule` (the flow runs less often than its target).
+
+## Events
+
+{kinds}
+
+## Fields
+
+Every event has these fields if they apply. Text leaves out the ids of the sandbox and of the connection, and the flow's
+id in lines about a run.
+
+{context}
+
+Fields of single events:
+
+{fields}
+
+## A day
+
+Three flows: *orders* every three hours, *clicks* every six hours to a partner whose server is down from 05:00 to 10:00,
+with a target of seven hours, and *prices*, whose dataset was deleted. At 16:00, a request starts a run. From 18:00 to
+18:30, no worker runs. Sizes and ids are replaced.
+
+```
+{day}```
 """
 DECLARATIONS = "../src/offtake/client/destinations.json"
 """The declarations that the command line's options are made from; they import no destination's library."""
@@ -139,6 +198,18 @@ def pages() -> dict[str, str]:
             commands=_table(
                 ("Command", "Prints"), [(f"`{words}`", _printed(one)) for words, one in JSON_OUTPUT.items()]
             )
+        ),
+        "logging.md": LOGGING.format(
+            kinds=_table(
+                ("Event", "Level", "Meaning", "Fields"),
+                [
+                    (f"`{name}`", kind.level, kind.meaning, ", ".join(f"`{one}`" for one in kind.fields))
+                    for name, kind in KINDS.items()
+                ],
+            ),
+            context=_table(("Field", "Meaning"), [(f"`{name}`", text) for name, text in CONTEXT.items()]),
+            fields=_table(("Field", "Meaning"), [(f"`{name}`", text) for name, text in FIELDS.items()]),
+            day=(Path(__file__).parent / "log-of-a-day.txt").read_text(),
         ),
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
         DECLARATIONS: json.dumps([_declaration(one) for one in DESTINATIONS], indent=1, ensure_ascii=False) + "\n",

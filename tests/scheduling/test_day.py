@@ -115,6 +115,9 @@ def _pass_a_day(day: Day, port: int, folder: Path, stack: ExitStack) -> None:
     day.pass_until(10)
     stack.enter_context(listening(port, files, keys=[key]))
     deployed.import_rows("orders", rows(20, 20))
+    day.pass_until(16)
+    deployed.sign_in()
+    deployed.post(f"/flows/{zone}/run", {"fullExport": False})
     day.pass_until(18)
     day.has_worker = False
     day.pass_until(18, 30)

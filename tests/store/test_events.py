@@ -18,7 +18,7 @@ class BrokenError(Exception):
 
 
 def started(number: int = 1, at_ms: int = NOON) -> Event:
-    return Event("run.started", "sandbox", at_ms, run_id=f"run {number}", fields={"attempt": number, "code": None})
+    return Event("run.taken_over", "sandbox", at_ms, run_id=f"run {number}", fields={"attempt": number})
 
 
 def _record_and_fail(database: Database) -> None:
@@ -45,7 +45,7 @@ def test_the_events_of_a_committed_transaction_are_stored_and_passed_on_in_order
     with database.reading() as session:
         row = session.scalars(select(EventRow).order_by(EventRow.id.desc())).first()
         assert row is not None
-        assert (row.kind, row.at, row.fields, row.handled_at) == ("run.started", NOON, {"attempt": 19}, None)
+        assert (row.kind, row.at, row.fields, row.handled_at) == ("run.taken_over", NOON, {"attempt": 19}, None)
 
 
 def test_the_events_of_a_transaction_that_is_rolled_back_never_happened(database: Database) -> None:

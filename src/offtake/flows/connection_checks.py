@@ -28,12 +28,15 @@ from offtake.errors import (
     BusyError,
     DeliveryError,
     InvalidInputError,
+    split_remedy,
 )
 from offtake.flows import encryption, host_key_pinning, specs
 from offtake.flows.connections import KIND
 from offtake.flows.credentials import open_credentials
 from offtake.flows.host_key_pinning import PinStore
 from offtake.formats import pgp
+from offtake.store import events
+from offtake.store.events import Event
 from offtake.store.tables import Connection, TargetConnection
 from offtake.store.vault import Vault
 
@@ -70,6 +73,7 @@ class ConnectionCheck:
     targets: tuple[TargetParams, ...]
     sandbox_location: SandboxLocation
     owner: str
+    request_id: str = ""
 
 
 def prepare(
@@ -97,6 +101,7 @@ def prepare(
         targets=tuple(targets.values()) or _whole_target(destination),
         sandbox_location=sandbox_location,
         owner=caller.client_id,
+        request_id=caller.request_id,
     )
 
 
@@ -130,7 +135,36 @@ def run_check(prepared: ConnectionCheck, pins: PinStore) -> Json:
     extension, lists the guarantees that the server cannot give. A test that lasts longer than 45 seconds counts as
     failed. Raises `ChecksBusyError` when other tests take all slots: they would block the threads of requests.
     """
-    return _slots.run(prepared.owner, lambda: _check(prepared, pins))
+    answer = _slots.run(prepared.owner, lambda: _check(prepared, pins))
+    _record_test(prepared, pins, answer)
+    return answer
+
+
+def _record_test(prepared: ConnectionCheck, pins: PinStore, answer: Json) -> None:
+    """Record the event of the test; nothing for a connection that is not stored."""
+    with pins.database.writing() as session:
+        row = session.get(Connection, prepared.connection_id)
+        if row is None:
+            return
+        errors: list[Json] = answer.get("errors", [])
+        message, remedy = split_remedy(errors[0]["code"], errors[0]["message"]) if errors else (None, None)
+        happened = Event(
+            "connection.tested",
+            row.sandbox_id,
+            pins.clock.now_ms(),
+            connection_id=row.id,
+            connection_name=row.name,
+            connection_spec_id=row.connection_spec_id,
+            request_id=prepared.request_id or None,
+            fields={
+                "client": prepared.owner,
+                "result": bool(answer["result"]),
+                "code": errors[0]["code"] if errors else None,
+                "message": message,
+                "remedy": remedy,
+            },
+        )
+        events.record(session, happened)
 
 
 def _check(prepared: ConnectionCheck, pins: PinStore) -> Json:
