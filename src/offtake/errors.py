@@ -92,6 +92,12 @@ SNAPSHOT_EXPIRED: Final = DeliveryCode(
     "the last delivered snapshot is not in the table's history; as a warning: everything is delivered again",
     "Nothing: the next run exports in full.",
 )
+QUOTA_REACHED: Final = DeliveryCode(
+    "EXPORT-1429-429",
+    "the sandbox's monthly quota is reached: new runs wait, and do not fail",
+    "Nothing: the run starts when the quota renews. An administrator can raise it: offtake quota set.",
+    transient=True,
+)
 CANCELLED: Final = DeliveryCode(
     "EXPORT-1499-400", "the run was cancelled", "Run the flow again when it should deliver."
 )
@@ -127,6 +133,7 @@ DELIVERY_CODES: Final = (
     DATASET_FORBIDDEN,
     DATASET_GONE,
     SNAPSHOT_EXPIRED,
+    QUOTA_REACHED,
     CANCELLED,
     EXPORT_FAILED,
     SOURCE_UNAVAILABLE,

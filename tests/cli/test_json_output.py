@@ -70,7 +70,9 @@ def test_commands_print_what_is_described(deployed: Deployment, offtake: Offtake
     document_file = tmp_path / "roles.yaml"
     document_file.write_text("kind: role\nname: readers\npermissions: [view-datasets]\n")
     for words, arguments in (
-        ("status", ()), ("dataset import", ("towns", file)), ("dataset list", ()), ("dataset show", ("events",)),
+        ("status", ()), ("usage", ()), ("quota set", ("rows", "100")), ("quota list", ()),
+        ("quota remove", ("rows",)),
+        ("dataset import", ("towns", file)), ("dataset list", ()), ("dataset show", ("events",)),
         ("dataset create", ("empty",)), ("dataset update", ("empty", "--evolve")), ("dataset delete", ("empty",)),
         ("dataset label", ("towns", "core/C1")), ("batch list", ()), ("batch show", (batch,)), ("connection list", ()),
         ("connection test", ("the zone",)), ("connection create landing-zone", ("another",)),

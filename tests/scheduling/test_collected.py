@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from offtake.destinations.drivers.local_folder import LocalFolderSink
 from offtake.errors import FILES_KEPT
@@ -18,7 +18,7 @@ from offtake.lake.table_names import TableName
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.run_verification import delivery_of, verify_delivery
 from offtake.store import disposals
-from offtake.store.tables import Dataset, Flow, Run, RunDataset
+from offtake.store.tables import Dataset, Flow, Run, RunDataset, Usage
 from tests.deployment import FLOW_SERVICE, WITH_MANIFEST, Deployment, deployment, moving_files, rows, target_body
 from tests.fake_clock import FakeClock
 from tests.scheduling import flaky_destination
@@ -44,6 +44,12 @@ class Partner:
         """The ids that the partner holds or can fetch."""
         files = [*self.taken, *self.deployed.zone.rglob("*.parquet")]
         return sorted(one for path in files if not path.name.startswith(".") for one in read(path))
+
+    def counted(self) -> tuple[int, int]:
+        """Rows and files by the usage of all months."""
+        with self.deployed.backend.database.reading() as session:
+            rows, files = session.execute(select(func.sum(Usage.rows), func.sum(Usage.files))).one()
+        return int(rows), int(files)
 
     def run(self, *faults: str) -> Run:
         """Carry out what is due, with these faults, part by part; the flow's newest run."""
@@ -135,6 +141,7 @@ def test_a_run_that_ends_early_keeps_what_was_collected_and_the_next_one_deliver
     run = partner.next()
     assert (run.status, run.errors) == ("success", [])
     assert partner.ids() == list(range(23))
+    assert partner.counted() == (23, 5)
     (manifest,) = partner.deployed.manifests()
     assert sum(one["recordCount"] for one in manifest["exportResults"]) == 23
     assert {path.name for path in partner.taken} < {one["name"] for one in manifest["exportResults"]}
@@ -162,6 +169,7 @@ def test_failures_in_a_row_keep_what_each_of_them_delivered(partner: Partner) ->
     assert len([one for one in again.warnings if "3 file(s) with 15 rows" in one["message"]]) == 1
     assert partner.next().status == "success"
     assert partner.ids() == list(range(26))
+    assert partner.counted() == (26, 6)
     assert partner.prove() == []
 
 
@@ -195,8 +203,10 @@ def test_a_destination_that_is_away_leaves_the_decision_to_the_next_run(partner:
         failed = partner.run(COLLECTED, "", REFUSED)
     zone.with_name("away").rename(zone)
     assert (failed.disposal, failed.sweep_due is None) == (None, False)
+    assert partner.counted() == (0, 0)
     assert partner.next().status == "success"
     assert partner.ids() == list(range(20))
+    assert partner.counted() == (20, 4)
     list(remove_orphans(partner.deployed.backend))
     assert partner.ids() == list(range(20))
 
@@ -221,6 +231,7 @@ def test_what_is_collected_while_the_rest_is_removed_stays_delivered(partner: Pa
     assert (failed.disposal, len(partner.taken)) == (disposals.KEPT, 1)
     assert partner.next().status == "success"
     assert partner.ids() == list(range(20))
+    assert partner.counted() == (20, 4)
 
 
 def test_a_backfill_of_a_run_that_kept_files_delivers_them_again_and_the_next_run_delivers_the_rest(

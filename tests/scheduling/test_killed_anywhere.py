@@ -18,14 +18,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from offtake.access import access
 from offtake.catalog import batches, uploaded_files
 from offtake.engines.local import LocalEngine
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.store import run_states, runs
-from offtake.store.tables import Run, RunDataset, Watermark
+from offtake.store.tables import Run, RunDataset, Usage, Watermark
 from tests import worker_processes
 from tests.deployment import WITH_MANIFEST, deployment, moving_files, rows
 from tests.fake_clock import FakeClock
@@ -202,12 +202,16 @@ def check(world: World, slots: int) -> None:
             ended = [run for run in found if run.status == run_states.SUCCESS]
             positions = session.scalars(select(Watermark)).all()
             last = [session.get_one(RunDataset, (run.id, world.dataset)).to_snapshot for run in ended]
+            used = session.execute(select(func.sum(Usage.rows), func.sum(Usage.files), func.min(Usage.cpu_ms))).one()
     assert len({run.scheduled_at for run in found}) == len(found)
     assert {run.status for run in found} <= {run_states.SUCCESS, run_states.FAILED}
     assert len(ended) == slots
     assert [one.snapshot_id for one in positions] == last[-1:]
     if slots:
         assert delivered(world) == world.source
+        assert used[0] == len(world.source)
+        assert used[1] == len([path for path in files(world.zone) if path.suffix == ".parquet"])
+        assert used[2] > 0
     else:
         assert files(world.zone) == set()
 

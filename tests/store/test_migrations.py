@@ -27,7 +27,17 @@ from offtake.store.database import Database
 from offtake.store.revisions import MIGRATIONS, StoreVersionError, is_current, known_revisions
 from offtake.store.run_parts import run_parts
 from offtake.store.runs import cancel
-from offtake.store.tables import Base, Batch, LandingZoneKey, Organisation, Role, RoleSubject, Run, TargetConnection
+from offtake.store.tables import (
+    Base,
+    Batch,
+    LandingZoneKey,
+    Organisation,
+    Role,
+    RoleSubject,
+    Run,
+    TargetConnection,
+    Usage,
+)
 from tests.commands import Forked, context, run
 from tests.deployment import Deployment, deployment, rows, table_of
 from tests.fake_clock import FakeClock
@@ -173,6 +183,9 @@ def test_a_flow_of_a_released_version_goes_on_with_its_increments(
         full, increment = again.manifests()
         with again.backend.database.reading() as session:
             (target,) = session.scalars(select(TargetConnection))
+            (used,) = session.scalars(select(Usage))
+    assert (used.month, used.rows, used.files) == ("2026-03", 27, 2)
+    assert (used.flow_name, used.dataset_name, used.connection_name) == ("flow", "events", "zone")
     assert table_of(again.delivered(full))["id"].to_pylist() == list(range(20))
     assert table_of(again.delivered(increment))["id"].to_pylist() == list(range(20, 27))
     if revision < "0006":

@@ -26,7 +26,7 @@ from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import run_maintenance
 from offtake.scheduling.notifier import Notifier
 from offtake.scheduling.scheduler import repair_future_slots
-from offtake.store import tables
+from offtake.store import quotas, tables
 from offtake.store.tables import Run
 from tests.alerts.receivers import Receiver
 from tests.alerts.world import World
@@ -44,6 +44,7 @@ GROWING: Final = (
     "audit_events",
     "events",
     "alert_messages",
+    "usage",
 )
 SMALL: Final = {
     str(index.name)
@@ -150,9 +151,11 @@ def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, 
     backend, database = deployed.backend, deployed.backend.database
     expiry = Expiry(database, deployed.clock, limits_of(backend.settings), alert_seconds=1)
     deployed.import_rows("events", rows(3, 3))
+    assert deployed.http.put(f"{FLOW_SERVICE}/quotas/rows", json={"limit": 1_000_000}).status_code == 200
     deployed.clock.advance(hours=3)
     with explaining(deployed) as plans:
         deployed.run_due()
+        quotas.settle_all(database, deployed.clock.now_ms())
         deployed.ingest_due()
         assert not deployed.worker.run_next(threading.Event())
         expiry.end_waits()
@@ -169,6 +172,8 @@ def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, 
 
 
 LISTS: Final = [
+    f"{FLOW_SERVICE}/usage?by=month",
+    f"{FLOW_SERVICE}/quotas",
     *(f"{FLOW_SERVICE}/{kind}" for kind in ("connections", "sourceConnections", "targetConnections", "flows", "runs")),
     f"{FLOW_SERVICE}/runs?property=flowId=={{flow}}",
     f"{FLOW_SERVICE}/runs?property=flowId=={{flow}}&orderby=-createdAt",

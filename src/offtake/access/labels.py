@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, select, true
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, delete, exists, literal, select, true, update
 from sqlalchemy.orm import Session
 
 from offtake.contract.caller import ALL, Caller
@@ -15,12 +15,29 @@ _MAX_LENGTH: Final = 100
 _MAX: Final = 100
 
 
+KEPT_LABELS: Final = "deleted:"
+"""Before the id of a deleted flow or dataset, in `Label.entity_id`: the labels that it had, for its usage."""
+
+
 def visible(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnElement[bool]:
     """The condition that the caller has every label of the row with that id column, for example `Dataset.id`."""
     if ALL in caller.grants.labels:
         return true()
     missing = exists().where(Label.entity_id == entity_id, Label.label.not_in(sorted(caller.grants.labels)))
     return ~missing
+
+
+def visible_once(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnElement[bool]:
+    """Like `visible`, for rows that outlive the flow or dataset with that id: with the labels that it had."""
+    if ALL in caller.grants.labels:
+        return true()
+    return and_(visible(entity_id, caller), visible(literal(KEPT_LABELS) + entity_id, caller))
+
+
+def remove_labels(session: Session, entity_id: str) -> None:
+    """Remove the labels of a flow or dataset that is deleted; they continue to hide its usage."""
+    named = update(Label).where(Label.entity_id == entity_id)
+    session.execute(named.values(entity_id=KEPT_LABELS + entity_id), execution_options={"synchronize_session": False})
 
 
 def labels_of(session: Session, entity_id: str) -> list[str]:

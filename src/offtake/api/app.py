@@ -39,6 +39,7 @@ _FLOW_MODULES: Final = (
     "managed",
     "overview",
     "alerts",
+    "usage",
 )
 _SERVICES: Final = (
     (FLOW_SERVICE, _FLOW_MODULES),
@@ -63,6 +64,8 @@ _RESOURCES: Final = {
     "flows": ("flows",),
     "runs": ("runs",),
     "overview": ("overview",),
+    "usage": ("usage",),
+    "quotas": ("usage",),
     "flows status": ("flow_extensions",),
     "flows run": ("flow_extensions",),
     "flows preview": ("flow_extensions",),

@@ -311,7 +311,7 @@ def forget(session: Session, caller: Caller, row: Dataset, now_ms: int) -> Delet
     """Like `delete`, without the check for flows."""
     batch_ids = forget_all_of(session, row.id)
     kept_namespaces.exclude(session, row)
-    labels.set_labels(session, row.id, ())
+    labels.remove_labels(session, row.id)
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=request_body_of(row))
     session.delete(row)
     return DeletedDataset(row.id, TableName(row.table_name), batch_ids)

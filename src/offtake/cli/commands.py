@@ -64,6 +64,7 @@ COMMANDS: Final[dict[str, Command | Group]] = {
         "status:status",
         "Show what was delivered, what runs, what waits, is late or failed and what helps, and what ends soon.",
     ),
+    "usage": Command("usage:usage", "Show rows, bytes, files and CPU seconds by dataset and destination in a month."),
     "backup": Command("backup:backup", "Back up the deployment to an archive; the server may be running."),
     "restore": Command(
         "backup:restore", "Restore a backup into an empty data directory and database; no server may be running."
@@ -261,6 +262,16 @@ COMMANDS: Final[dict[str, Command | Group]] = {
             "delete": Command(
                 "sandboxes:delete", "Delete a sandbox with all of its content; it is removed from roles."
             ),
+        },
+    ),
+    "quota": Group(
+        "Monthly quotas of sandboxes, which hold new runs while they are reached.",
+        {
+            "set": Command(
+                "usage:set_", "Set a sandbox's monthly quota; while it is reached, new runs wait, and none fails."
+            ),
+            "list": Command("usage:list_", "List a sandbox's monthly quotas and what is used of them."),
+            "remove": Command("usage:remove", "Remove a sandbox's monthly quota; the runs that it held start."),
         },
     ),
     "client": Group(

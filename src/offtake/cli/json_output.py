@@ -78,6 +78,7 @@ JSON_OUTPUT: Final[dict[str, OfApi | Own]] = {
         }
     ),
     "status": OfApi(f"GET {_FLOWS}/overview"),
+    "usage": OfApi(f"GET {_FLOWS}/usage"),
     "apply": _PLAN,
     "diff": _PLAN,
     "export": Own([{"kind": "flow", "name": "nightly"}]),
@@ -160,6 +161,9 @@ JSON_OUTPUT: Final[dict[str, OfApi | Own]] = {
     "sandbox list": OfApi(f"GET {_SANDBOXES}", "items", "sandboxes"),
     "sandbox reset": _SANDBOX,
     "sandbox delete": _SANDBOX,
+    "quota set": OfApi(f"PUT {_FLOWS}/quotas/{{measure}}"),
+    "quota list": OfApi(f"GET {_FLOWS}/quotas"),
+    "quota remove": OfApi(f"DELETE {_FLOWS}/quotas/{{measure}}"),
     "client create": _SECRET,
     "client list": OfApi(f"GET {_ACCESS}/clients", "items"),
     "client rotate": Own({"client_id": "…", "client_secret": "p8e-…"}),

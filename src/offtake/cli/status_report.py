@@ -12,6 +12,7 @@ from offtake.documents import Json
 
 _ENDING_DAYS: Final = 30
 _OF_DESTINATION: Final = ("EXPORT-2001-", "EXPORT-2002-", "EXPORT-2003-")
+_OF_QUOTA: Final = "EXPORT-1429-429"
 _LIVE: Final = ("waiting", "processing", "pending", "inProgress")
 
 
@@ -83,6 +84,8 @@ def _what_helps(one: Json) -> str:
         base = output.short_id(one["connectionId"]) if output.is_terminal() else one["connectionId"]
         test = f"offtake connection test {base}"
         return f"{test}, then: offtake run retry {run}" if one["kind"] == "failed" else test
+    if code == _OF_QUOTA:
+        return "offtake quota list"
     if one["kind"] == "failed":
         return f"offtake run show {run}, then: offtake run retry {run}"
     return f"offtake run watch {run}"

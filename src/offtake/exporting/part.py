@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+import os
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -31,7 +33,8 @@ _log = logging.getLogger(__name__)
 class WrittenPart:
     """One finished file: its rows, bytes, SHA-256 (hexadecimal), and the values that were left out.
 
-    `uri`: its address at the destination.
+    `uri`: its address at the destination. `cpu_ms`: CPU milliseconds of this process and its children since the part
+    began.
     """
 
     number: int
@@ -40,6 +43,7 @@ class WrittenPart:
     sha256: str
     losses: tuple[Loss, ...] = ()
     uri: str = ""
+    cpu_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
     open whether the file is complete. Raises `DeliveryError` when the file cannot be written, `CancelledError` when
     cancelled.
     """
+    begun = _cpu_ms()
+
+    def with_cpu_time(written: WrittenPart) -> WrittenPart:
+        return replace(written, cpu_ms=round(_cpu_ms() - begun))
+
+    def announce(intent: Intent) -> None:
+        record_intent(replace(intent, written=with_cpu_time(intent.written)))
+
     wait_until_lease_is_valid(cancellation)
     failpoint("part_started")
     sink = task.target.open()
@@ -86,13 +98,17 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
         if task.again:
             # Also stops slow earlier writers: they cannot complete a file whose temporary file is gone.
             sink.clear([task.key], upto=task.writer)
-        written = _from_pages(task, sink, cancellation, record_intent) or _from_rows(
-            task, sink, cancellation, record_intent
-        )
+        written = _from_pages(task, sink, cancellation, announce) or _from_rows(task, sink, cancellation, announce)
     finally:
         sink.close()
     failpoint("part_uploaded")
-    return written
+    return with_cpu_time(written)
+
+
+def _cpu_ms() -> float:
+    """The CPU time of this process and of its child processes that have ended (gpg), in milliseconds."""
+    times = os.times()
+    return 1000 * (time.process_time() + times.children_user + times.children_system)
 
 
 def _from_pages(

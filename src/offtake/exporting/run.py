@@ -296,11 +296,13 @@ class _Delivery:
 
 def _record_of(written: WrittenPart) -> PartRecord:
     losses = [loss.to_json() for loss in written.losses]
-    return PartRecord(written.rows, written.bytes, written.sha256, losses, written.uri)
+    return PartRecord(written.rows, written.bytes, written.sha256, losses, written.uri, cpu_ms=written.cpu_ms)
 
 
 def _stored_record(part: RunPart) -> PartRecord:
-    return PartRecord(part.rows or 0, part.bytes or 0, part.sha256 or "", part.losses or (), part.uri, part.token)
+    return PartRecord(
+        part.rows or 0, part.bytes or 0, part.sha256 or "", part.losses or (), part.uri, part.token, part.cpu_ms or 0
+    )
 
 
 def _check_names(job: ExportJob, parts: Sequence[RunPart]) -> None:

@@ -21,7 +21,7 @@ from offtake.destinations.base import Destination
 from offtake.destinations.parameters import Params
 from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows import encryption, flow_events, specs, usage
+from offtake.flows import encryption, flow_events, references, specs
 from offtake.network.egress import Network
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
@@ -156,7 +156,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Delete an unused base connection; raises 1418 and 1447 naming its users."""
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
-    usage.check_connection_unused(session, row)
+    references.check_connection_unused(session, row)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=render(row, caller))
     flow_events.record_connection(session, "connection.deleted", row, caller, now_ms)
     session.delete(row)

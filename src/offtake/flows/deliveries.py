@@ -176,7 +176,7 @@ def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
             code, reason = (wait.code, wait.message) if wait else ("", "The run has not finished yet.")
             next_ms = wait.next_ms if wait else None
             since = wait.since_ms if late is None and wait is not None else run.scheduled_at
-            waits = wait is not None
+            waits = wait is not None and not wait.for_quota
             found.append(Trouble(kind, flow.id, flow.name, since, run.id, code, reason, next_ms, waits=waits))
     return sorted(found, key=lambda one: one.kind)
 

@@ -102,7 +102,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> Flow:
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     store.cancel(session, row.id, now_ms)
     session.execute(delete_rows(Watermark).filter_by(flow_id=row.id))
-    labels.set_labels(session, row.id, [])
+    labels.remove_labels(session, row.id)
     alert_rules.forget_flow(session, row.id)
     session.delete(row)
     return row

@@ -177,6 +177,9 @@ def try_now(session: Session, caller: Caller, row_id: str, now_ms: int) -> Run:
     session.refresh(row, with_for_update=True)
     if row.status != run_states.WAITING or row.waiting_since is None or row.cancel_requested:
         raise Problem(problems.WRONG_ACTION, f"Run {row.id} does not wait: it is {row.status}.", KIND, row.id)
+    if row.quota_since is not None:
+        reason = row.wait_reason["message"] if row.wait_reason else ""
+        raise Problem(problems.WRONG_ACTION, f"Run {row.id} cannot be tried now. {reason}", KIND, row.id)
     waits.wake_run(session, row, now_ms)
     flow = session.get(Flow, row.flow_id)
     name = flow.name if flow else None

@@ -17,7 +17,7 @@ from offtake.contract.problems import Problem
 from offtake.destinations.parameters import EXTENSION
 from offtake.documents import ColumnChoiceDocument, Json
 from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
-from offtake.flows import chosen_columns, column_choices, connections, specs, usage
+from offtake.flows import chosen_columns, column_choices, connections, references, specs
 from offtake.lake import scan
 from offtake.lake.catalog import Lake
 from offtake.lake.column_choice import LONGEST_PATH, MOST_COLUMNS
@@ -195,7 +195,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     """Delete a source connection; raises 1447 while flows use it."""
     caller.require(EXPORT_DATASETS)
     row = entities.find(session, caller, SourceConnection, KIND, row_id, lock=True)
-    usage.check_source_unused(session, row)
+    references.check_source_unused(session, row)
     before = render(session, row, caller)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     session.delete(row)

@@ -16,7 +16,7 @@ from offtake.destinations import schema
 from offtake.destinations.base import Destination
 from offtake.documents import Json
 from offtake.errors import InvalidInputError
-from offtake.flows import connections, queries, specs, usage
+from offtake.flows import connections, queries, references, specs
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
 
@@ -112,7 +112,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int, *, force:
     """
     caller.require(MANAGE_DESTINATIONS, EXPORT_DATASETS)
     row = entities.find(session, caller, TargetConnection, KIND, row_id, lock=True)
-    usage.check_target_unused(session, row)
+    references.check_target_unused(session, row)
     before = render(session, row, caller)
     if force:
         # Record these files in the audit log: no other record remains.
@@ -120,7 +120,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int, *, force:
         before |= {"toBeRemoved": left} if left else {}
         leftovers.give_up(session, row.id)
     else:
-        usage.check_nothing_left(session, row)
+        references.check_nothing_left(session, row)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=before)
     session.delete(row)
 

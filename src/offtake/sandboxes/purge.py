@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import delete, exists, literal, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from offtake.access.labels import KEPT_LABELS
 from offtake.destinations.base import LandingZones
 from offtake.destinations.zones import TYPES
 from offtake.failpoints import failpoint
@@ -34,6 +35,7 @@ from offtake.store.tables import (
     LakeNamespace,
     LandingZoneKey,
     ManagedResource,
+    Quota,
     Run,
     RunDataset,
     RunPart,
@@ -41,6 +43,7 @@ from offtake.store.tables import (
     SourceConnection,
     Stamp,
     TargetConnection,
+    Usage,
     Watermark,
 )
 
@@ -213,9 +216,20 @@ def _finish(database: Database, sandbox_id: str, now_ms: int) -> None:
         tables = (kind.table for kind in (*_KINDS, _Kind(Batch), _Kind(Dataset)))
         if sandbox.state not in (RESETTING, DELETING) or any(_some(session, table, sandbox_id) for table in tables):
             return
+        if sandbox.state == DELETING:
+            # A reset keeps them: otherwise it would be a way around a quota.
+            _remove_usage(session, sandbox_id)
         sandbox.state = ACTIVE if sandbox.state == RESETTING else DELETED
         sandbox.revision += 1
         sandbox.updated_at = now_ms
+
+
+def _remove_usage(session: Session, sandbox_id: str) -> None:
+    for column in (Usage.flow_id, Usage.dataset_id):
+        kept = select(literal(KEPT_LABELS) + column).where(Usage.sandbox_id == sandbox_id)
+        session.execute(delete(Label).where(Label.entity_id.in_(kept)))
+    session.execute(delete(Usage).where(Usage.sandbox_id == sandbox_id))
+    session.execute(delete(Quota).where(Quota.sandbox_id == sandbox_id))
 
 
 def _some(session: Session, table: type[Stamp], sandbox_id: str) -> list[str]:

@@ -28,7 +28,7 @@ from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.scheduling.worker import Worker
 from offtake.scheduling.worker_watch import WorkerWatch
 from offtake.settings import Settings
-from offtake.store import batches, runs
+from offtake.store import batches, quotas, runs
 from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
 
@@ -172,6 +172,7 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
             _log_crash("reporting ends of flows", lambda: report_ends(database, clock))
         _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock))
         _log_crash("alerting about failing flows", alert)
+        _log_crash("applying quotas", lambda: quotas.settle_all(database, clock.now_ms()))
         _log_crash("ending waits", lambda: _end_waits(database, expiry))
         _log_crash("judging the freshness of flows", judge.judge_if_due)
         _log_crash("watching for workers", workers.look_if_due)

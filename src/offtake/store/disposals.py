@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT
-from offtake.store import run_events, run_totals
+from offtake.store import run_events, run_totals, usage
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart
 
@@ -177,6 +177,9 @@ def _set_kept(session: Session, run: Run, now_ms: int) -> None:
     item: InfoItem = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run_totals.record(session, run)
+    if run.completed_at is not None:
+        # The end of the run recorded its CPU time, and no files.
+        usage.record(session, run, now_ms, delivered=True, compute=False)
     run.warnings = [*run.warnings, item]
     rows = sum(part.rows or 0 for part in parts)
     owed = {"reason": "kept", "files": len(parts), "rows": rows, **run_events.error_fields(item)}

@@ -36,6 +36,8 @@ FIELDS: Final[dict[str, str]] = {
     "file": "name of the file at the destination",
     "files": "number of files",
     "flows": "number of flows",
+    "limit": "the quota's limit of a month",
+    "measure": "what the quota limits: `rows`, `bytes`, `files` or `computeSeconds`",
     "message": "what happened, and what to do about it if that is not in `remedy`",
     "parts": "number of files that are done since the last line about it",
     "reason": "why, as a fixed word",
@@ -50,7 +52,8 @@ FIELDS: Final[dict[str, str]] = {
     "status": "status of the batch or of the flow",
     "target_seconds": "the flow's freshness target in seconds; absent without one",
     "trigger": "what created the run, such as `schedule`",
-    "until": "when it is tried again, or when the flow ends",
+    "until": "when it is tried again, when the flow ends, or when the quota renews",
+    "used": "how much of the quota is used; absent for a quota that was removed",
     "warnings": "number of warnings of the run",
 }
 """Fields of single kinds, and what they mean. Fields of other branches of the code may be added; none is renamed."""
@@ -154,8 +157,12 @@ KINDS: Final[dict[EventKind, KindOfEvent]] = {
     "workers.back": KindOfEvent(
         "info", "Runs are executed again, or none waits in the queue any more.", ("since", "seconds")
     ),
-    "quota.reached": KindOfEvent("warning", "A quota is used up: new runs are held."),
-    "quota.free": KindOfEvent("info", "A quota was raised or renewed: held runs continue."),
+    "quota.reached": KindOfEvent(
+        "warning", "A quota is used up: new runs are held.", ("measure", "limit", "used", "until", "code")
+    ),
+    "quota.free": KindOfEvent(
+        "info", "A quota was raised, removed or renewed: held runs start.", ("measure", "limit", "used")
+    ),
 }
 
 

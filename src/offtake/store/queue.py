@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, false, or_, select
 from sqlalchemy.orm import Session
 
-from offtake.store import health
+from offtake.store import health, quotas
 from offtake.store.conditions import HELD_RUN
 from offtake.store.health import IN_QUEUE, Admission
 from offtake.store.tables import DestinationHealth, Run
@@ -32,12 +32,15 @@ def find_next(
 
     Runs with a due `not_before` come in its order, those with fewer attempts first. `expired`: ids of runs whose leases
     have expired, with their heartbeat counters. Each query reads the first entries of an index, however many runs wait.
-    `may_probe`: whether the worker may probe a destination that is unavailable.
+    `may_probe`: whether the worker may probe a destination that is unavailable. New runs of a sandbox whose quota is
+    reached are held; only for sandboxes with a quota does that cost a query.
     """
     for _ in range(_TRIES):
-        run = _oldest(session, expired, now_ms, only)
+        run, has_quota = _oldest(session, expired, now_ms, only)
         if run is None:
             return None
+        if has_quota and quotas.is_held(session, run, now_ms):
+            continue
         away = run.address is not None and health.is_away(session.get(DestinationHealth, run.address))
         if run.cancel_requested or run.failure is not None:
             return QueuedRun(run, "known", away)
@@ -51,18 +54,21 @@ def find_next(
     return None
 
 
-def _oldest(session: Session, expired: Mapping[str, int], now_ms: int, only: str | None) -> Run | None:
+def _oldest(session: Session, expired: Mapping[str, int], now_ms: int, only: str | None) -> tuple[Run | None, bool]:
+    """The oldest free run, locked, and whether a quota may hold it."""
     free = [
         Run.heartbeat_counter == 0,
         *((Run.id == run_id) & (Run.heartbeat_counter == counter) for run_id, counter in expired.items()),
     ]
     by_age = (Run.created_at, Run.id)
-    queries: tuple[Select[Run], ...] = (
-        select(Run).where(HELD_RUN, or_(*free)).order_by(*by_age),
-        select(Run).where(IN_QUEUE, Run.not_before.is_(None)).order_by(*by_age),
-        select(Run).where(IN_QUEUE, Run.not_before <= now_ms).order_by(Run.not_before, Run.fence, *by_age),
+    new = select(Run, or_(quotas.HELD, quotas.has_quota()))
+    queries: tuple[Select[Run, bool], ...] = (
+        select(Run, false()).where(HELD_RUN, or_(*free)).order_by(*by_age),
+        new.where(IN_QUEUE, Run.not_before.is_(None)).order_by(*by_age),
+        new.where(IN_QUEUE, Run.not_before <= now_ms).order_by(Run.not_before, Run.fence, *by_age),
     )
     if only is not None:
         queries = tuple(query.where(Run.id == only) for query in queries)
-    found = (session.scalar(query.limit(1).with_for_update(skip_locked=True)) for query in queries)
-    return min((run for run in found if run is not None), key=lambda run: (run.created_at, run.id), default=None)
+    found = (session.execute(query.limit(1).with_for_update(of=Run, skip_locked=True)).first() for query in queries)
+    rows = [(row[0], bool(row[1])) for row in found if row is not None]
+    return min(rows, key=lambda row: (row[0].created_at, row[0].id), default=(None, False))

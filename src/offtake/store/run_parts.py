@@ -34,7 +34,8 @@ def run_parts(session: Session, run_id: str) -> list[RunPart]:
 class PartRecord:
     """The record of a part's file: rows, bytes, SHA-256 in hexadecimal, and its URI.
 
-    `losses`: values that its format could not hold. `token`: the temporary name that its last step replaces.
+    `losses`: values that its format could not hold. `token`: the temporary name that its last step replaces. `cpu_ms`:
+    CPU milliseconds of writing it.
     """
 
     rows: int
@@ -43,6 +44,7 @@ class PartRecord:
     losses: Sequence[LossDocument] = ()
     uri: str | None = None
     token: str | None = None
+    cpu_ms: int = 0
 
 
 def record_part(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:
@@ -93,6 +95,7 @@ def _set_record(part: RunPart, record: PartRecord) -> None:
     part.rows, part.bytes, part.sha256 = record.rows, record.bytes, record.sha256
     part.losses = list(record.losses) or None
     part.uri, part.token = record.uri, record.token
+    part.cpu_ms = record.cpu_ms
 
 
 def is_delivered(run: Run, datasets: Sequence[RunDataset]) -> bool:

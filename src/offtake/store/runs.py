@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import CANCELLED
-from offtake.store import disposals, queue, run_events, run_totals
+from offtake.store import disposals, queue, run_events, run_totals, usage
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
@@ -40,7 +40,8 @@ def claim(
     """Claim the oldest run that is free or whose lease has expired, or only the run `only`; None when there is none.
 
     A run is not free before its `not_before`, while another run probes its destination (`health`), or, without
-    `may_probe`, while its destination is unavailable. While no run is live, nothing is written.
+    `may_probe`, while its destination is unavailable. A new run is not free while its sandbox's quota is reached. While
+    no run is live, nothing is written.
     """
     if not any_live(database):
         return None
@@ -158,6 +159,7 @@ def complete(
         if session.scalar(left) is not None:
             run.sweep_due = now_ms
         run_totals.record(session, run)
+        usage.record(session, run, now_ms, delivered=True)
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 
@@ -183,6 +185,7 @@ def fail(database: Database, lease: Lease, error: InfoItem, now_ms: int, *, swee
         run.errors = [run.failure]
         run.manifest = None
         run.sweep_due = sweep_due
+        usage.record(session, run, now_ms, delivered=run.disposal == disposals.KEPT)
         if sweep_due is None:
             run.disposal = disposals.REMOVED
         _end(session, run, FAILED, now_ms)
@@ -217,7 +220,7 @@ def end_failed(session: Session, run: Run, error: InfoItem, now_ms: int) -> None
 def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.status = status
     run.heartbeat_counter = 0
-    run.not_before = run.waiting_since = run.wait_until = None
+    run.not_before = run.waiting_since = run.wait_until = run.quota_since = None
     run.completed_at = run.updated_at = now_ms
     run.rows, run.bytes = run.rows or 0, run.bytes or 0
     flow = session.get(Flow, run.flow_id)

@@ -13,6 +13,7 @@ from offtake.store import health, run_events, run_leases, run_parts, runs
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.health import IN_QUEUE, Failure
+from offtake.store.quotas import HELD
 from offtake.store.run_leases import Lease
 from offtake.store.run_states import WAITING
 from offtake.store.tables import Flow, Run, TargetConnection
@@ -136,7 +137,8 @@ def forget_window(session: Session, flow_id: str) -> None:
 
 def set_windows(database: Database, window: Callable[[Flow | None, Run], int]) -> int:
     """Compute and store missing `wait_until` values by `window`. Returns how many. No run waits longer than that."""
-    unknown = select(Run.id).where(IN_QUEUE, Run.not_before.is_not(None), Run.wait_until.is_(None))
+    # A run that is held for a quota has no window: it never fails because of that.
+    unknown = select(Run.id).where(IN_QUEUE, Run.not_before.is_not(None), Run.wait_until.is_(None), ~HELD)
     count = 0
     while ids := _ids(database, unknown.where(Run.waiting_since.is_not(None)).limit(_PAGE)):
         with database.writing() as session:
@@ -210,15 +212,18 @@ def correct_clock(database: Database, now_ms: int) -> None:
 
 
 def list_unalerted(session: Session, before_ms: int) -> Sequence[Run]:
-    """Lock and return at most 100 runs that have waited since `before_ms` or longer and have not been alerted."""
-    waiting = select(Run).where(LIVE_RUN, Run.waiting_since.is_not(None), Run.alerted_at.is_(None))
+    """Lock and return at most 100 runs that have waited since `before_ms` or longer and have not been alerted.
+
+    Not those that are held for a quota.
+    """
+    waiting = select(Run).where(LIVE_RUN, Run.waiting_since.is_not(None), Run.alerted_at.is_(None), ~HELD)
     query = waiting.where(Run.waiting_since <= before_ms).order_by(Run.waiting_since, Run.id).limit(_PAGE)
     return session.scalars(query.with_for_update(skip_locked=True)).all()
 
 
 def _wake(session: Session, condition: Any) -> None:  # noqa: ANN401 - a condition on runs
     values = {"not_before": None, "held": False, "waiting_since": None, "wait_reason": null(), "wait_until": None}
-    ids = session.scalars(select(Run.id).where(IN_QUEUE, condition).with_for_update(skip_locked=True)).all()
+    ids = session.scalars(select(Run.id).where(IN_QUEUE, ~HELD, condition).with_for_update(skip_locked=True)).all()
     session.execute(update(Run).where(Run.id.in_(ids)).values(values))
 
 

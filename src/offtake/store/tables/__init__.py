@@ -19,6 +19,7 @@ from offtake.store.tables.flows import Connection, Flow, SourceConnection, Targe
 from offtake.store.tables.health import DestinationHealth
 from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LakeNamespace, LandingZoneKey
 from offtake.store.tables.runs import Run, RunDataset, RunPart, Watermark
+from offtake.store.tables.usage import Quota, Usage
 
 __all__ = [
     "AlertChannel",
@@ -43,6 +44,7 @@ __all__ = [
     "LandingZoneKey",
     "ManagedResource",
     "Organisation",
+    "Quota",
     "Role",
     "RoleSubject",
     "Run",
@@ -53,6 +55,7 @@ __all__ = [
     "SourceConnection",
     "Stamp",
     "TargetConnection",
+    "Usage",
     "Watermark",
     "WebSession",
 ]

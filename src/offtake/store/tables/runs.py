@@ -16,6 +16,7 @@ WAITS = text("status = 'waiting' AND not_before IS NOT NULL")
 QUEUED = text("status = 'waiting' AND address IS NOT NULL")
 UNALERTED = text("status IN ('waiting', 'processing') AND waiting_since IS NOT NULL AND alerted_at IS NULL")
 SWEPT = text("sweep_due IS NOT NULL")
+QUOTA = text("quota_since IS NOT NULL")
 NO_TOTALS = text("rows IS NULL AND completed_at IS NOT NULL")
 
 
@@ -48,6 +49,7 @@ class Run(Stamp, Base):
         Index("ix_runs_windows", "wait_until", sqlite_where=WAITS, postgresql_where=WAITS),
         Index("ix_runs_address", "address", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_runs_unalerted", "waiting_since", sqlite_where=UNALERTED, postgresql_where=UNALERTED),
+        Index("ix_runs_quota", "sandbox_id", sqlite_where=QUOTA, postgresql_where=QUOTA),
         Index("ix_runs_no_totals", "id", sqlite_where=NO_TOTALS, postgresql_where=NO_TOTALS),
         Index(None, "sandbox_id", "updated_at", "id"),
         Index(None, "sandbox_id", "created_at", "id"),
@@ -100,6 +102,8 @@ class Run(Stamp, Base):
     wait_reason: Mapped[InfoItem | None]
     wait_until: Mapped[int | None]
     """When the wait ends at the latest, and the run fails; None until that is computed."""
+    quota_since: Mapped[int | None]
+    """Since when the run is held for its sandbox's quota (`store.quotas`), with `not_before` at the month's end."""
     retries: Mapped[Retries | None]
     alerted_at: Mapped[int | None]
     wait_reported: Mapped[ReportedWait | None]
@@ -151,6 +155,9 @@ class RunPart(Base):
     `left`: names of files that attempts may have left and that are to be removed; it includes `key` until that file is
     complete. Only for destinations where each attempt writes under its own final name.
 
+    `cpu_ms`: the CPU time of writing the file, by the process that wrote it and its child processes; None for a file
+    that another run wrote, or that a version before revision 0024 recorded.
+
     `losses`: values that the file's format could not hold; None without losses, or when the part was recorded by a
     version before revision 0004.
     """
@@ -173,6 +180,7 @@ class RunPart(Base):
     token: Mapped[str | None]
     uri: Mapped[str | None]
     left: Mapped[list[str] | None]
+    cpu_ms: Mapped[int | None]
 
 
 class Watermark(Base):

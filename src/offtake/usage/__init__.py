@@ -1,0 +1,1 @@
+"""What sandboxes use each month, and their quotas."""
