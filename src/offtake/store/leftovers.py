@@ -1,9 +1,9 @@
 """Finds runs that have left files at their destinations; a sweep removes them later."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.store.disposals import REMOVING
@@ -22,6 +22,12 @@ def runs_with_files_at(session: Session, target_ids: Collection[str]) -> Sequenc
     """The runs that have left files at the destinations of these target connections, oldest first."""
     delivers_there = Run.target_connection_id.in_(target_ids)
     return session.scalars(select(Run).where(_has_leftovers(), delivers_there).order_by(Run.created_at, Run.id)).all()
+
+
+def count_by_sandbox(session: Session) -> Iterator[tuple[str, int]]:
+    """How many runs have left files at their destinations, by sandbox id; sandboxes without such runs are left out."""
+    query = select(Run.sandbox_id, func.count()).where(_has_leftovers()).group_by(Run.sandbox_id)
+    return ((sandbox_id, count) for sandbox_id, count in session.execute(query))
 
 
 def give_up(session: Session, target_id: str) -> None:

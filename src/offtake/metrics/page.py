@@ -1,0 +1,189 @@
+"""Renders `/metrics`. A database or disk that hangs delays it by two seconds at most; the last values are shown."""
+
+import asyncio
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.pool import QueuePool
+
+from offtake import __version__
+from offtake.deployment.backend import Backend
+from offtake.deployment.readiness import REASONS, Check, Reason
+from offtake.metrics.labels import SandboxLabels
+from offtake.metrics.store_state import Sample, StoreState, read_sandboxes, read_state
+from offtake.store.probe import StoreReader
+from offtake.telemetry import definitions as metrics
+from offtake.telemetry.counts import COUNTS, Labels
+from offtake.telemetry.definitions import METRICS, Metric
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric as Family
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_FRESH_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.005
+_STARTED_AT_ZERO: Final = (
+    (metrics.STORE_ERRORS, ("busy",)),
+    (metrics.STORE_ERRORS, ("full",)),
+    (metrics.POOL_WAITS, ()),
+    (metrics.TAKEN_OVER, ("run",)),
+    (metrics.TAKEN_OVER, ("batch",)),
+    (metrics.HTTP_REFUSED, ("address",)),
+    (metrics.HTTP_REFUSED, ("server",)),
+    (metrics.HTTP_IN_FLIGHT, ()),
+    (metrics.HTTP_CONNECTIONS, ()),
+)
+"""Counters whose first increase would otherwise be missed by alerts."""
+
+
+class MetricsPage:
+    """The page of one process. Its values from the database are at most some seconds old, if the database answers.
+
+    `whole`: whether it has the state of the deployment. Of workers, whose number is not limited, it has only what they
+    counted.
+    """
+
+    def __init__(self, backend: Backend, *, whole: bool = True) -> None:
+        self._backend = backend
+        self._reader = StoreReader(backend.settings.store_url)
+        self._read: Callable[[], StoreState] = partial(_read, self._reader, backend, whole=whole)
+        self._state: StoreState | None = None
+        self._seconds = 0.0
+        self._disks: dict[str, tuple[int, int]] = {}
+        self._places = _places(backend)
+        self._labels = SandboxLabels()
+        self._checks = (
+            Check(
+                "metrics",
+                self._read_store,
+                "store_unavailable",
+                seconds=_FRESH_SECONDS,
+                renew=self._reader.renew,
+                logs=False,
+            ),
+            Check("disks", self._read_disks, "lake_unavailable", seconds=_FRESH_SECONDS, logs=False),
+        )
+        # Not the thread pool of requests, which may all wait for the database.
+        self._renderer = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        for metric, labels in _STARTED_AT_ZERO:
+            COUNTS.add(metric, *labels, by=0)
+
+    async def render(self) -> bytes:
+        """The page in the text format, version 0.0.4. Takes little more than two seconds at most."""
+        for check in self._checks:
+            check.begin()
+        reasons = await self._backend.readiness.reasons()
+        while not all(check.is_settled() for check in self._checks):
+            await asyncio.sleep(_POLL_SECONDS)
+        return await asyncio.get_running_loop().run_in_executor(self._renderer, self._text, reasons)
+
+    def close(self) -> None:
+        """Close the connection to the database."""
+        self._renderer.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
+
+    def _read_store(self) -> None:
+        began = time.perf_counter()
+        state = self._read()
+        self._state, self._seconds = state, time.perf_counter() - began
+
+    def _read_disks(self) -> None:
+        for name, folder in self._places.items():
+            try:
+                # Some folders are created when they are needed.
+                usage = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists()))
+            except OSError:
+                self._disks.pop(name, None)
+            else:
+                self._disks[name] = usage.free, usage.total
+
+    def _text(self, reasons: tuple[Reason, ...]) -> bytes:
+        # A process that is not scraped does not load the library.
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - see above
+        from prometheus_client.process_collector import ProcessCollector  # noqa: PLC0415 - see above
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(self._families(reasons)))
+        ProcessCollector(registry=registry)
+        return generate_latest(registry)
+
+    def _families(self, reasons: tuple[Reason, ...]) -> Callable[[], Iterator["Family"]]:
+        state = self._state
+        if state is not None:
+            self._labels.learn(state.sandboxes)
+        samples = [*self._own_samples(reasons), *(state.samples if state is not None else ())]
+        values: dict[Metric, dict[Labels, float]] = {metric: COUNTS.values(metric) for metric in METRICS}
+        for one in samples:
+            values[one.metric][one.labels] = one.value
+        return partial(self._render_families, values)
+
+    def _render_families(self, values: dict[Metric, dict[Labels, float]]) -> Iterator["Family"]:
+        from prometheus_client.core import (  # noqa: PLC0415 - see `_text`
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        for metric in METRICS:
+            if metric.kind == "histogram":
+                histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+                bounds = [*map(str, metric.buckets), "+Inf"]
+                for labels, found in sorted(COUNTS.distributions(metric).items()):
+                    sums = [sum(found.counts[: number + 1]) for number in range(len(found.counts))]
+                    histogram.add_metric(labels, list(zip(bounds, sums, strict=True)), found.total)
+                yield histogram
+                continue
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = kind(metric.name, metric.help, labels=metric.labels)
+            for labels, value in sorted(self._labels.apply(metric, values[metric]).items()):
+                family.add_metric(labels, value)
+            yield family
+
+    def _own_samples(self, reasons: tuple[Reason, ...]) -> Iterator[Sample]:
+        backend = self._backend
+        yield Sample(metrics.BUILD_INFO, (__version__, platform.python_version()), 1)
+        yield Sample(metrics.STORE_UP, (), int(self._checks[0].reason() is None))
+        yield Sample(metrics.STORE_SECONDS, (), self._seconds)
+        for reason in REASONS:
+            yield Sample(metrics.NOT_READY, (reason,), int(reason in reasons))
+        difference = backend.readiness.clock_difference_seconds
+        if difference is not None:
+            yield Sample(metrics.CLOCK_DIFFERENCE, (), difference)
+        for place, (free, size) in dict(self._disks).items():
+            yield Sample(metrics.DISK_FREE, (place,), free)
+            yield Sample(metrics.DISK_SIZE, (place,), size)
+        pool = backend.database.engine.pool
+        if isinstance(pool, QueuePool):
+            yield Sample(metrics.POOL_SIZE, (), pool.size())
+            yield Sample(metrics.POOL_IN_USE, (), pool.checkedout())
+
+
+class _Collected:
+    """Families that were collected before, as the library's registry takes them."""
+
+    def __init__(self, families: Callable[[], Iterator["Family"]]) -> None:
+        self.collect = families
+
+
+def _read(reader: StoreReader, backend: Backend, *, whole: bool) -> StoreState:
+    with reader.reading() as session:
+        return read_state(session, backend.clock.now_ms()) if whole else read_sandboxes(session)
+
+
+def _places(backend: Backend) -> dict[str, Path]:
+    """The folders of the deployment on this machine."""
+    settings = backend.settings
+    folders = {"data": settings.data_dir}
+    if backend.readiness.warehouse_folder is not None:
+        folders["warehouse"] = backend.readiness.warehouse_folder
+    if settings.has_zone_folders:
+        folders["landing_zone"] = settings.landing_zone_root
+    if "://" not in settings.uploads_location:
+        folders["uploads"] = settings.uploads_root
+    return folders
