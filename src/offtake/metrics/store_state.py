@@ -118,7 +118,7 @@ def _runs(session: Session, now_ms: int) -> Iterator[Sample]:
     for sandbox_id, count in running.items():
         yield Sample(metrics.RUNS_RUNNING, (sandbox_id,), count)
     for sandbox_id, since in oldest.items():
-        yield Sample(metrics.QUEUE_AGE, (sandbox_id,), max(0, now_ms - since) / 1000)
+        yield Sample(metrics.QUEUE_AGE, (sandbox_id,), max(0, now_ms - (since or now_ms)) / 1000)
     due = min(oldest.values(), default=now_ms)
     yield Sample(metrics.WORKERS_MISSING, (), int(not running and now_ms - due > _MISSING_MS))
     for sandbox_id, count in leftovers.count_by_sandbox(session):
@@ -148,8 +148,6 @@ def _leases(session: Session) -> Iterator[Sample]:
 
 def _destinations(session: Session, now_ms: int) -> Iterator[Sample]:
     away = DestinationHealth.unavailable_since
-    count, since = session.execute(
-        select(func.count(), func.coalesce(func.min(away), now_ms)).where(away.is_not(None))
-    ).one()
+    count, since = session.execute(select(func.count(), func.min(away)).where(away.is_not(None))).one()
     yield Sample(metrics.AWAY, (), count)
     yield Sample(metrics.AWAY_SECONDS, (), max(0, now_ms - since) / 1000)
