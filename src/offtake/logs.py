@@ -7,7 +7,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
+NO_REQUEST: Final = "-"
+"""The request id of lines that no request caused."""
+request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 FORMAT: Final = "%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s"
 _NOISY: Final = ("pyiceberg", "alembic", "httpx2", "httpcore2", "azure", "botocore")
 _REPEATING: Final = ("asyncio", "uvicorn.error")

@@ -1,5 +1,6 @@
 """The database: one engine, two kinds of transactions, and its migrations."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,15 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from offtake.errors import OfftakeError
+from offtake.store import events
+from offtake.store.events import Event, Observer
 from offtake.store.revisions import is_current
 from offtake.store.wakeup import WakeUp
 from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
 from offtake.telemetry.counts import COUNTS
 from offtake.telemetry.definitions import POOL_WAITS, STORE_ERRORS
+
+_log = logging.getLogger(__name__)
 
 _WRITING: Final = "offtake_writing"
 _BUSY: Final = "offtake_busy_ms"
@@ -64,6 +69,9 @@ class Database:
         self._reading_engine = self.engine.execution_options(**isolation)
         self._turns = WriteTurns() if self.engine.dialect.name == "sqlite" else None
         self.wakeup = WakeUp()
+        self.observers: list[Observer] = []
+        """They receive each event of this process, in order; one that fails is logged once and never fails a caller."""
+        self._failed_observers: set[int] = set()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -75,7 +83,8 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """One transaction: committed when the block ends, rolled back when it raises.
 
-        On SQLite it takes the write lock at once, so that what it reads cannot change before it writes.
+        On SQLite it takes the write lock at once, so that what it reads cannot change before it writes. Its events are
+        passed to the observers after it is committed.
         Raises `StoreConflictError` when a constraint is violated, `StoreBusyError` when the database does not answer
         in time, `StoreFullError` when its disk cannot be written.
         """
@@ -83,6 +92,8 @@ class Database:
             engine = self.engine.execution_options(**{_WRITING: True, **options})
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
+        for happened in events.take(session):
+            self._observe(happened)
 
     def finds(self, query: Select[Any]) -> bool:
         """Whether the query finds a row; cheap (no session), for polling loops. Raises as `writing` does."""
@@ -95,6 +106,7 @@ class Database:
         with self.writing() as session:
             yield session
             session.rollback()
+            events.take(session)
 
     def migrate(self, revision: str = "head") -> None:
         """Migrate the tables to this version of Offtake or to an older revision; no-op when they are current.
@@ -141,6 +153,15 @@ class Database:
             return
         with self._turns.turn() as seconds:
             yield {_BUSY: round(seconds * 1000)}
+
+    def _observe(self, happened: Event) -> None:
+        for observer in self.observers:
+            try:
+                observer(happened)
+            except Exception:  # noqa: BLE001 - what is committed must not seem to have failed
+                if id(observer) not in self._failed_observers:
+                    self._failed_observers.add(id(observer))
+                    _log.exception("an observer of events fails; its further failures are not logged")
 
     def close(self) -> None:
         """Close every pooled connection."""

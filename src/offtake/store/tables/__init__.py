@@ -13,6 +13,7 @@ from offtake.store.tables.access import (
 )
 from offtake.store.tables.base import Base, Entity, Stamp
 from offtake.store.tables.declared import ManagedResource
+from offtake.store.tables.events import DeploymentState, EventRow
 from offtake.store.tables.flows import Connection, Flow, SourceConnection, TargetConnection
 from offtake.store.tables.health import DestinationHealth
 from offtake.store.tables.lake import Batch, BatchFile, Dataset, LakeCatalog, LakeNamespace, LandingZoneKey
@@ -26,8 +27,10 @@ __all__ = [
     "Client",
     "Connection",
     "Dataset",
+    "DeploymentState",
     "DestinationHealth",
     "Entity",
+    "EventRow",
     "Flow",
     "Label",
     "LakeCatalog",

@@ -5,7 +5,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from offtake.documents import InfoItem, Json, Retries, SliceDocument, TableSchemaDocument
 from offtake.formats.losses import LossDocument
-from offtake.store.tables.documents import BatchError, ManifestRecord, Pins, UploadedObjects
+from offtake.store.tables.documents import BatchError, ManifestRecord, Pins, ReportedWait, UploadedObjects
 
 _JSON = JSON(none_as_null=True)
 _DOCUMENTS = (
@@ -23,6 +23,7 @@ _DOCUMENTS = (
     list[LossDocument],
     ManifestRecord,
     Pins,
+    ReportedWait,
     Retries,
     UploadedObjects,
 )

@@ -51,3 +51,14 @@ class BatchError(TypedDict):
     code: str
     description: str
     rows: NotRequired[list[str]]
+
+
+class ReportedWait(TypedDict):
+    """The last event about the waits of a run: its cause and its time, and the waits since then without an event.
+
+    `code`: of the cause. `at`: epoch milliseconds.
+    """
+
+    code: str
+    at: int
+    more: int

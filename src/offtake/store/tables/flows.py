@@ -7,6 +7,7 @@ from offtake.documents import Json
 from offtake.store.tables.base import Base, Entity
 
 FAILING = text("failures > 0")
+LATE = text("late_since IS NOT NULL")
 FAILED = text("last_run_state = 'failed'")
 
 
@@ -70,6 +71,9 @@ class Flow(Entity, Base):
     `schedule`: the fields of `flows.schedule.Schedule`. `policy` and `last_operation`: as the API shows them.
     `failures`: consecutive failed runs until now; `failing_since` is set when the alert about them was logged.
     `ends_logged`: the days before its end at which a warning was logged; None again when the end changes.
+    `freshness_seconds`: its target, "delivered up to at most so long ago"; None for the rule by its schedule.
+    `delivered_up_to`: until when the dataset's rows are delivered: the time of the plan of the last run that succeeded.
+    `late_since`: since when it is late, as the event about it reports; None while it is not.
     """
 
     __tablename__ = "flows"
@@ -80,6 +84,7 @@ class Flow(Entity, Base):
         Index("ix_flows_failed", "sandbox_id", "last_run_completed_at", sqlite_where=FAILED, postgresql_where=FAILED),
         Index(None, "sandbox_id", "last_run_completed_at"),
         Index(None, "sandbox_id", "next_run_s"),
+        Index("ix_flows_late", "sandbox_id", "late_since", sqlite_where=LATE, postgresql_where=LATE),
     )
 
     flow_spec_id: Mapped[str]
@@ -96,3 +101,6 @@ class Flow(Entity, Base):
     failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[int | None]
     ends_logged: Mapped[list[int] | None]
+    freshness_seconds: Mapped[int | None]
+    delivered_up_to: Mapped[int | None]
+    late_since: Mapped[int | None]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from offtake.documents import InfoItem, Json, Retries, SliceDocument, TableSchemaDocument
 from offtake.formats.losses import LossDocument
 from offtake.store.tables.base import Base, Stamp
-from offtake.store.tables.documents import ManifestRecord, Pins
+from offtake.store.tables.documents import ManifestRecord, Pins, ReportedWait
 
 LIVE = text("status IN ('waiting', 'processing')")
 READY = text("status = 'waiting' AND not_before IS NULL")
@@ -32,6 +32,9 @@ class Run(Stamp, Base):
     `rows`, `bytes`: what it delivered, set when it ends (`store.run_totals`).
 
     A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
+    `wait_reported`: the last event about its waits; None before the first.
+
+    `request_id`: of the request that created it; None for runs of the schedule.
     """
 
     __tablename__ = "runs"
@@ -99,6 +102,8 @@ class Run(Stamp, Base):
     """When the wait ends at the latest, and the run fails; None until that is computed."""
     retries: Mapped[Retries | None]
     alerted_at: Mapped[int | None]
+    wait_reported: Mapped[ReportedWait | None]
+    request_id: Mapped[str | None]
     manifest: Mapped[ManifestRecord | None]
     """The manifest file as written; None for no file. In a live run: the intent to complete it."""
     errors: Mapped[list[InfoItem]]
