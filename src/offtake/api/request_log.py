@@ -1,4 +1,4 @@
-"""Middleware of every request: its id, its path without a trailing slash, one log line."""
+"""Middleware of every request: its id, its path without a trailing slash, one log line, metrics and a span."""
 
 import logging
 import re
@@ -15,6 +15,7 @@ from offtake.api.error_types import service_prefix
 from offtake.deployment.backend import Backend
 from offtake.logs import request_id, same_line
 from offtake.store.write_turns import lock_wait
+from offtake.telemetry import tracing
 from offtake.telemetry.counts import COUNTS
 from offtake.telemetry.definitions import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, OTHER
 
@@ -28,6 +29,7 @@ _LOCK_SECONDS: Final = 5.0
 """How long a writing request waits for other writers before it gets a 503."""
 _QUIET: Final = ("/healthz", "/readyz")
 _METRICS: Final = "/metrics"
+_UNTRACED: Final = (*_QUIET, _METRICS)
 _METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _LOOKING: Final = ("check", "preview")
@@ -36,7 +38,7 @@ _REPEATED: Final = (*_LOOKING, "live", "search")
 
 
 class RequestLogMiddleware:
-    """Gives each request an id, which its response and its log lines contain; see `assign_id`."""
+    """Gives each request an id, which its response and its log lines contain; see `assign_id`. Counts and traces it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,7 +56,10 @@ class RequestLogMiddleware:
         began, recorder = time.perf_counter(), _ResponseRecorder()
         COUNTS.add(HTTP_IN_FLIGHT)
         try:
-            await self._app(scope, receive, recorder.wrap_send(send, identifier))
+            if tracing.is_on() and scope["path"] not in _UNTRACED:
+                await self._traced(scope, receive, recorder, identifier, send)
+            else:
+                await self._app(scope, receive, recorder.wrap_send(send, identifier))
         finally:
             if _may_create_work(scope) and recorder.status < HTTPStatus.BAD_REQUEST:
                 backend: Backend = scope["app"].state.backend
@@ -64,6 +69,23 @@ class RequestLogMiddleware:
             _write(scope, recorder.status, seconds)
             lock_wait.reset(reset_wait)
             request_id.reset(reset)
+
+    async def _traced(
+        self, scope: Scope, receive: Receive, recorder: "_ResponseRecorder", identifier: str, send: Send
+    ) -> None:
+        """Handle the request in a span, below the caller's. It has the path's template, and no query."""
+        method = scope["method"] if scope["method"] in _METHODS else OTHER
+        attributes = {"http.request.method": method, "offtake.request_id": identifier}
+        parent = Headers(scope=scope).get("traceparent")
+        with tracing.span(method, attributes, kind="server", parent=parent) as span:
+            try:
+                await self._app(scope, receive, recorder.wrap_send(send, identifier))
+            finally:
+                route = route_of(scope)
+                span.rename(f"{method} {route}")
+                span.set({"http.route": route, "http.response.status_code": recorder.status})
+                if recorder.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    span.fail(str(recorder.status))
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:

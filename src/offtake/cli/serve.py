@@ -29,6 +29,7 @@ from offtake.deployment import admin_file
 from offtake.deployment.backend import Backend, key_file, open_backend, sole_server
 from offtake.deployment.network_settings import network_of
 from offtake.deployment.storage_settings import check_storage
+from offtake.deployment.tracing_settings import traced
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
 from offtake.metrics.page import MetricsPage
@@ -64,7 +65,7 @@ def serve(
     listeners = bind(host, port)
     more_listeners = _bind_setting(settings.metrics_host, settings.metrics_port, "OFFTAKE_METRICS_PORT")
     check_storage(settings, network_of(settings))
-    with sole_server(settings) as owner:
+    with traced(settings, "server"), sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         clients.create_organisation(backend.database, backend.clock)
 
@@ -121,7 +122,10 @@ def worker(data_dir: DataDir = None) -> None:
     metrics = MetricsPage(backend, whole=False)
     http = _monitoring_thread(backend, metrics, listeners)
     stop = _stop_signals()
-    with background_services(backend, f"worker-{uuid4()}", ProcessRoles(schedules=False)):
+    with (
+        traced(settings, "worker"),
+        background_services(backend, f"worker-{uuid4()}", ProcessRoles(schedules=False)),
+    ):
         if http is None:
             stop.wait()
         else:

@@ -148,6 +148,6 @@ def _leases(session: Session) -> Iterator[Sample]:
 
 def _destinations(session: Session, now_ms: int) -> Iterator[Sample]:
     away = DestinationHealth.unavailable_since
-    count, since = session.execute(select(func.count(), func.min(away)).where(away.is_not(None))).one()
-    yield Sample(metrics.AWAY, (), count)
-    yield Sample(metrics.AWAY_SECONDS, (), max(0, now_ms - since) / 1000)
+    since = session.scalar(select(func.min(away)))
+    yield Sample(metrics.AWAY, (), session.scalar(select(func.count()).where(away.is_not(None))) or 0)
+    yield Sample(metrics.AWAY_SECONDS, (), 0 if since is None else max(0, now_ms - since) / 1000)

@@ -70,6 +70,7 @@ def claim(
             admission=found.admission,
             away=found.away,
             retries=run.retries or {},
+            traceparent=run.traceparent,
         )
 
 

@@ -34,7 +34,8 @@ class Run(Stamp, Base):
     A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
     `wait_reported`: the last event about its waits; None before the first.
 
-    `request_id`: of the request that created it; None for runs of the schedule.
+    `request_id`: of the request that created it; None for runs of the schedule. `traceparent`: the context of the trace
+    that created it; None without tracing.
     """
 
     __tablename__ = "runs"
@@ -104,6 +105,7 @@ class Run(Stamp, Base):
     alerted_at: Mapped[int | None]
     wait_reported: Mapped[ReportedWait | None]
     request_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
     manifest: Mapped[ManifestRecord | None]
     """The manifest file as written; None for no file. In a live run: the intent to complete it."""
     errors: Mapped[list[InfoItem]]
