@@ -80,5 +80,4 @@ def _text(value: FieldValue) -> str | None:
 
 def _number(value: FieldValue) -> float | None:
     """A value that may be counted: clocks that were set back make negative times."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return max(0, value) if is_number else None
+    return max(0, value) if isinstance(value, (int, float)) else None
