@@ -15,6 +15,7 @@ from offtake.destinations.base import Destination
 from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import DELIVERY_CODES
 from offtake.settings import Settings
+from offtake.telemetry.definitions import METRICS
 
 ERRORS = """# Errors
 
@@ -53,6 +54,22 @@ Environment variables `OFFTAKE_…`, or the same names without the prefix in low
 generated from `offtake.settings`.
 
 {settings}
+"""
+METRICS_PAGE = """# Metrics
+
+What `/metrics` shows; [monitoring](monitoring.md) says where it is, how to read it, and what the labels mean. This page is
+generated from `offtake.telemetry.definitions`.
+
+## What a process counts
+
+{process}
+
+On Linux, there are also the usual `process_…`: processor time, memory, open files and the start of the process. They
+are of the process itself, without its children, which write files and parse imports.
+
+## The state of the deployment
+
+{deployment}
 """
 DECLARATIONS = "../src/offtake/client/destinations.json"
 """The declarations that the command line's options are made from; they import no destination's library."""
@@ -140,9 +157,20 @@ def pages() -> dict[str, str]:
                 ("Command", "Prints"), [(f"`{words}`", _printed(one)) for words, one in JSON_OUTPUT.items()]
             )
         ),
+        "metrics.md": METRICS_PAGE.format(process=_metrics("process"), deployment=_metrics("deployment")),
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
         DECLARATIONS: json.dumps([_declaration(one) for one in DESTINATIONS], indent=1, ensure_ascii=False) + "\n",
     }
+
+
+def _metrics(scope: str) -> str:
+    """The table of the metrics of a process, or of the deployment."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.help)
+        for one in METRICS
+        if one.scope == scope
+    ]
+    return _table(("Metric", "Type", "Labels", "Meaning"), rows)
 
 
 def _declaration(destination: Destination) -> dict[str, Any]:

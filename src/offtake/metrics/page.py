@@ -8,24 +8,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy.pool import QueuePool
 
 from offtake import __version__
 from offtake.deployment.backend import Backend
 from offtake.deployment.readiness import REASONS, Check, Reason
+from offtake.metrics.exposition import render
 from offtake.metrics.labels import SandboxLabels
 from offtake.metrics.store_state import Sample, StoreState, read_sandboxes, read_state
 from offtake.store.probe import StoreReader
 from offtake.telemetry import definitions as metrics
-from offtake.telemetry.counts import COUNTS, Labels
-from offtake.telemetry.definitions import METRICS, Metric
+from offtake.telemetry.counts import COUNTS
+from offtake.telemetry.definitions import METRICS
 
-if TYPE_CHECKING:
-    from prometheus_client import Metric as Family
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _FRESH_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.005
 _STARTED_AT_ZERO: Final = (
@@ -104,46 +101,16 @@ class MetricsPage:
                 self._disks[name] = usage.free, usage.total
 
     def _text(self, reasons: tuple[Reason, ...]) -> bytes:
-        # A process that is not scraped does not load the library.
-        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - see above
-        from prometheus_client.process_collector import ProcessCollector  # noqa: PLC0415 - see above
-
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(self._families(reasons)))
-        ProcessCollector(registry=registry)
-        return generate_latest(registry)
-
-    def _families(self, reasons: tuple[Reason, ...]) -> Callable[[], Iterator["Family"]]:
         state = self._state
         if state is not None:
             self._labels.learn(state.sandboxes)
-        samples = [*self._own_samples(reasons), *(state.samples if state is not None else ())]
-        values: dict[Metric, dict[Labels, float]] = {metric: COUNTS.values(metric) for metric in METRICS}
-        for one in samples:
+        values = {metric: COUNTS.values(metric) for metric in METRICS}
+        for one in (*self._own_samples(reasons), *(state.samples if state is not None else ())):
             values[one.metric][one.labels] = one.value
-        return partial(self._render_families, values)
-
-    def _render_families(self, values: dict[Metric, dict[Labels, float]]) -> Iterator["Family"]:
-        from prometheus_client.core import (  # noqa: PLC0415 - see `_text`
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
+        return render(
+            {metric: self._labels.apply(metric, its) for metric, its in values.items()},
+            {metric: COUNTS.distributions(metric) for metric in METRICS},
         )
-
-        for metric in METRICS:
-            if metric.kind == "histogram":
-                histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-                bounds = [*map(str, metric.buckets), "+Inf"]
-                for labels, found in sorted(COUNTS.distributions(metric).items()):
-                    sums = [sum(found.counts[: number + 1]) for number in range(len(found.counts))]
-                    histogram.add_metric(labels, list(zip(bounds, sums, strict=True)), found.total)
-                yield histogram
-                continue
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            family = kind(metric.name, metric.help, labels=metric.labels)
-            for labels, value in sorted(self._labels.apply(metric, values[metric]).items()):
-                family.add_metric(labels, value)
-            yield family
 
     def _own_samples(self, reasons: tuple[Reason, ...]) -> Iterator[Sample]:
         backend = self._backend
@@ -162,13 +129,6 @@ class MetricsPage:
         if isinstance(pool, QueuePool):
             yield Sample(metrics.POOL_SIZE, (), pool.size())
             yield Sample(metrics.POOL_IN_USE, (), pool.checkedout())
-
-
-class _Collected:
-    """Families that were collected before, as the library's registry takes them."""
-
-    def __init__(self, families: Callable[[], Iterator["Family"]]) -> None:
-        self.collect = families
 
 
 def _read(reader: StoreReader, backend: Backend, *, whole: bool) -> StoreState:

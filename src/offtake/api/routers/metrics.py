@@ -4,7 +4,8 @@ import hmac
 
 from fastapi import APIRouter, Request, Response
 
-from offtake.metrics.page import CONTENT_TYPE, MetricsPage
+from offtake.metrics.exposition import CONTENT_TYPE
+from offtake.metrics.page import MetricsPage
 
 router = APIRouter(include_in_schema=False)
 
