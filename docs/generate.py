@@ -57,7 +57,7 @@ generated from `offtake.settings`.
 """
 METRICS_PAGE = """# Metrics
 
-What `/metrics` shows; [monitoring](monitoring.md) says where it is, how to read it, and what the labels mean. This page is
+What `/metrics` shows. [Monitoring](monitoring.md) says where it is, how to read it, and what labels mean. This page is
 generated from `offtake.telemetry.definitions`.
 
 ## What a process counts

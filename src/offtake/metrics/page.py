@@ -1,6 +1,7 @@
 """Renders `/metrics`. A database or disk that hangs delays it by two seconds at most; the last values are shown."""
 
 import asyncio
+import logging
 import platform
 import shutil
 import time
@@ -22,6 +23,8 @@ from offtake.store.probe import StoreReader
 from offtake.telemetry import definitions as metrics
 from offtake.telemetry.counts import COUNTS
 from offtake.telemetry.definitions import METRICS
+
+_log = logging.getLogger(__name__)
 
 _FRESH_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.005
@@ -52,6 +55,7 @@ class MetricsPage:
         self._read: Callable[[], StoreState] = partial(_read, self._reader, backend, whole=whole)
         self._state: StoreState | None = None
         self._seconds = 0.0
+        self._has_failed = False
         self._disks: dict[str, tuple[int, int]] = {}
         self._places = _places(backend)
         self._labels = SandboxLabels()
@@ -87,7 +91,16 @@ class MetricsPage:
 
     def _read_store(self) -> None:
         began = time.perf_counter()
-        state = self._read()
+        try:
+            state = self._read()
+        except Exception as error:
+            if not self._has_failed:
+                _log.warning(
+                    "/metrics cannot read the state of the deployment: %s", str(error).partition("\n")[0][:300]
+                )
+            self._has_failed = True
+            raise
+        self._has_failed = False
         self._state, self._seconds = state, time.perf_counter() - began
 
     def _read_disks(self) -> None:

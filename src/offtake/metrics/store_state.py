@@ -43,7 +43,7 @@ class StoreState:
 def read_sandboxes(session: Session) -> StoreState:
     """Only the names of the sandboxes, for processes that do not show the state of the deployment."""
     query = select(Sandbox.id, Sandbox.name, Sandbox.org_id).order_by(Sandbox.created_at, Sandbox.id)
-    return StoreState((), unique_names(session.execute(query).tuples()))
+    return StoreState((), unique_names((one, name, org_id) for one, name, org_id in session.execute(query)))
 
 
 def read_state(session: Session, now_ms: int) -> StoreState:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from offtake.metrics.exposition import CONTENT_TYPE
 from offtake.metrics.page import MetricsPage
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(tags=["health"], include_in_schema=False)
 
 
 @router.get("/metrics")
