@@ -23,7 +23,7 @@ from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.tables import DestinationHealth, Run
 from offtake.telemetry import counts, definitions
-from offtake.telemetry.counts import Counts
+from offtake.telemetry.counts import Counts, Labels
 from tests.app_client import AppClient
 from tests.conftest import NOON
 from tests.deployment import Deployment
@@ -114,13 +114,12 @@ def test_a_database_that_hangs_delays_nothing_and_the_last_values_stay(tmp_path:
 def test_the_state_is_read_from_both_databases(database: Database) -> None:
     for number in range(3):
         waiting_run(database, created_at=NOON - 120_000 + number)
-    away = {"code": "EXPORT-2003-504", "message": "m", "type": "Error"}
     for code in ("EXPORT-2003-504", "EXPORT-9999-999"):
         run_id = waiting_run(database, created_at=NOON)
         with database.writing() as session:
             run = session.get_one(Run, run_id)
             run.waiting_since, run.not_before = NOON, NOON + 9_000
-            run.wait_reason = {**away, "code": code}  # type: ignore[typeddict-item] # another code
+            run.wait_reason = {"code": code, "message": "m", "type": "Error"}
     claimed = waiting_run(database, created_at=NOON)
     with database.writing() as session:
         running = session.get_one(Run, claimed)
@@ -161,7 +160,7 @@ def test_late_is_what_the_pages_call_late(deployed: Deployment) -> None:
 def test_sandboxes_have_a_limited_number_of_labels() -> None:
     named = SandboxLabels()
     counter, greatest = definitions.RUNS_RUNNING, definitions.LATENESS
-    values = {(f"id{number}",): float(number) for number in range(MOST_SANDBOXES + 5)}
+    values: dict[Labels, float] = {(f"id{number}",): float(number) for number in range(MOST_SANDBOXES + 5)}
     assert named.apply(counter, values) == {}
     named.learn({f"id{number}": f"s{number}" for number in range(MOST_SANDBOXES + 3)})
     shown = named.apply(counter, values)
@@ -194,7 +193,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.samp
 def test_no_name_breaks_the_format(names: list[str]) -> None:
     named = SandboxLabels()
     named.learn({str(number): name for number, name in enumerate(names)})
-    values = {(str(number),): number + 0.5 for number in range(len(names))}
+    values: dict[Labels, float] = {(str(number),): number + 0.5 for number in range(len(names))}
     text = render({definitions.FLOWS_LATE: named.apply(definitions.FLOWS_LATE, values)}, {}).decode()
     shown = parsed(text)
     for number, name in enumerate(names):

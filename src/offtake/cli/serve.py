@@ -32,6 +32,7 @@ from offtake.deployment.storage_settings import check_storage
 from offtake.deployment.tracing_settings import traced
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
+from offtake.metrics import event_counts
 from offtake.metrics.page import MetricsPage
 from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
@@ -74,7 +75,7 @@ def serve(
 
         clients.first_client(backend.database, backend.clock, store)
         _warn_of_roles(backend.database)
-        metrics = MetricsPage(backend)
+        metrics = _metrics(backend)
         app = create_app(backend, metrics if settings.metrics_token is not None else None)
         web.install(app)
         link = _sign_in_link(backend, app.state.sign_in_links, host, port)
@@ -119,7 +120,7 @@ def worker(data_dir: DataDir = None) -> None:
     backend = open_backend(settings, Clock())
     clients.create_organisation(backend.database, backend.clock)
     backend.readiness.start()
-    metrics = MetricsPage(backend, whole=False)
+    metrics = _metrics(backend, whole=False)
     http = _monitoring_thread(backend, metrics, listeners)
     stop = _stop_signals()
     with (
@@ -168,6 +169,11 @@ class HttpThread:
             logging.shutdown()
             sys.stdout.flush()
             os._exit(0)
+
+
+def _metrics(backend: Backend, *, whole: bool = True) -> MetricsPage:
+    backend.database.observers.append(event_counts.count)
+    return MetricsPage(backend, whole=whole)
 
 
 def _bind_setting(host: str, port: int | None, setting: str) -> list[socket.socket]:

@@ -121,7 +121,7 @@ def _runs(session: Session, now_ms: int) -> Iterator[Sample]:
         yield Sample(metrics.QUEUE_AGE, (sandbox_id,), max(0, now_ms - (since or now_ms)) / 1000)
     due = min(oldest.values(), default=now_ms)
     yield Sample(metrics.WORKERS_MISSING, (), int(not running and now_ms - due > _MISSING_MS))
-    for sandbox_id, count in leftovers.count_by_sandbox(session):
+    for sandbox_id, count in leftovers.count_by_sandbox(session).items():
         yield Sample(metrics.FILES_OWED, (sandbox_id,), count)
 
 

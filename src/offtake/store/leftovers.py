@@ -1,9 +1,10 @@
 """Finds runs that have left files at their destinations; a sweep removes them later."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.store.disposals import REMOVING
@@ -24,10 +25,10 @@ def runs_with_files_at(session: Session, target_ids: Collection[str]) -> Sequenc
     return session.scalars(select(Run).where(_has_leftovers(), delivers_there).order_by(Run.created_at, Run.id)).all()
 
 
-def count_by_sandbox(session: Session) -> Iterator[tuple[str, int]]:
+def count_by_sandbox(session: Session) -> Mapping[str, int]:
     """How many runs have left files at their destinations, by sandbox id; sandboxes without such runs are left out."""
-    query = select(Run.sandbox_id, func.count()).where(_has_leftovers()).group_by(Run.sandbox_id)
-    return ((sandbox_id, count) for sandbox_id, count in session.execute(query))
+    # Not grouped by the database: SQLite would read an index of all runs, by sandbox.
+    return Counter(session.scalars(select(Run.sandbox_id).where(_has_leftovers())))
 
 
 def give_up(session: Session, target_id: str) -> None:
