@@ -13,6 +13,7 @@ from offtake.settings import Settings
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         backend = open_backend(Settings(data_dir=Path(folder)), Clock())
+        backend.readiness.start()
         page = MetricsPage(backend)
         sys.stdout.write(asyncio.run(page.render()).decode())
         page.close()
