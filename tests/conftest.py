@@ -9,7 +9,7 @@ import pytest
 
 from offtake.engines.local import LocalEngine
 from offtake.store.database import Database
-from tests import computed_once, open_sessions, shared_statements
+from tests import computed_once, event_lines, open_sessions, shared_statements
 from tests.deployment import Deployment, deployment
 from tests.fake_clock import FakeClock
 from tests.keyring import Keyring, keyring
@@ -24,6 +24,7 @@ gc.disable()
 computed_once.install()
 shared_statements.install()
 open_sessions.install()
+event_lines.install()
 
 NOON = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 

@@ -28,6 +28,7 @@ from offtake.catalog import file_import
 from offtake.catalog.file_import import ImportRequest
 from offtake.contract.caller import Caller, Kind
 from offtake.deployment.backend import Backend, open_backend
+from offtake.deployment.event_log import EventLog
 from offtake.exporting.engine import Engine
 from offtake.scheduling.background import ingestor_of, worker_of
 from offtake.scheduling.ingestor import Ingestor
@@ -264,6 +265,7 @@ def deployment(folder: Path, clock: FakeClock, engine: Engine, **settings: Any) 
     chosen = Settings(data_dir=folder, retry_initial_delay_seconds=0.01, **settings)
     backend = open_backend(chosen, clock, LocalParsers.of)
     try:
+        backend.database.observers.append(EventLog())
         clients.create_organisation(backend.database, clock)
         admin = admin or clients.first_client(backend.database, clock)
         assert admin is not None

@@ -204,7 +204,7 @@ def _name(backend: Backend, caller: Caller, rows: int) -> None:
         session.flush()
         batch = batches.new(DATASET, caller, now)
         session.add(batch)
-        lease = claim_batch(batch, "bench", now, 60_000)
+        lease = claim_batch(session, batch, "bench", now, 60_000)
     snapshot = scan.open_table(backend.lake, TABLE).current_snapshot
     complete(backend.database, lease, CommittedRows(snapshot, rows, 0, rows, 0), backend.clock.now_ms())
 

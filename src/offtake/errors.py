@@ -137,6 +137,14 @@ DELIVERY_CODES: Final = (
 )
 
 
+def split_remedy(code: str, message: str) -> tuple[str, str | None]:
+    """The message without the code's default remedy, and that remedy; None if the message does not end with it."""
+    remedy = next((one.remedy for one in DELIVERY_CODES if one.code == code), "")
+    if remedy and message.endswith(f" {remedy}"):
+        return message.removesuffix(remedy).rstrip(), remedy
+    return message, None
+
+
 class DeliveryError(OfftakeError):
     """A run, or one part of it, failed.
 

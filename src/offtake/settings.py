@@ -63,6 +63,12 @@ class Settings(BaseSettings):
         "zone, where these are folders, and the files in them; no other user can read any file. When the setting is "
         "removed, folders outside of the data directory stay readable by the group. Default: no group.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Format of the log's lines: `text`, or `json` with one object per line."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level of lines that are written to the log."
+    )
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL of the store; default: SQLite in the data directory."
     )
@@ -374,6 +380,12 @@ class Settings(BaseSettings):
         default=None,
         description="Place of files that were uploaded for batches, in the forms of `warehouse`; servers that share a "
         "database must share it. Default: a folder of the data directory.",
+    )
+    event_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days for which events of runs, flows, batches and connections are stored.",
     )
     snapshot_days: int | None = Field(
         default=30,

@@ -299,7 +299,7 @@ def test_a_revert_that_was_cut_off_is_taken_over(offtake: Offtake, deployed: Dep
     with deployed.backend.database.writing() as session:
         row = session.get_one(Batch, batch)
         row.status = store.STAGED
-        store.claim_batch(row, "dead", deployed.clock.now_ms(), 600_000)
+        store.claim_batch(session, row, "dead", deployed.clock.now_ms(), 600_000)
     assert offtake("batch", "revert", batch)[0] == 0
     assert json.loads(offtake("batch", "show", batch)[1])["status"] == "inactive"
 

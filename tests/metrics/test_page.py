@@ -1,6 +1,7 @@
 """`/metrics`: who gets it, what it shows when the database hangs, and that no name can break it."""
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 
@@ -14,25 +15,32 @@ from offtake.api.app import create_app, create_monitoring_app
 from offtake.clock import Clock
 from offtake.deployment.backend import open_backend
 from offtake.flows import deliveries
-from offtake.flows.late_flows import late_slots
+from offtake.flows.late_flows import late_flows
+from offtake.metrics import event_counts
 from offtake.metrics.exposition import render
 from offtake.metrics.labels import MOST_SANDBOXES, SandboxLabels, unique_names
 from offtake.metrics.page import MetricsPage
 from offtake.metrics.store_state import known_code, read_state
+from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.tables import DestinationHealth, Run
 from offtake.telemetry import counts, definitions
-from offtake.telemetry.counts import Counts, Labels
+from offtake.telemetry.counts import COUNTS, Counts, Labels
+from offtake.telemetry.definitions import METRICS
 from tests.app_client import AppClient
 from tests.conftest import NOON
-from tests.deployment import Deployment
+from tests.deploy.test_monitoring import names
+from tests.deployment import Deployment, deployment
+from tests.fake_clock import FakeClock
 from tests.metrics.scraping import parsed, scraped, total, value
 from tests.middlebox import middlebox
 from tests.organisations import second_organisation
 from tests.postgres import migrated_database
+from tests.scheduling.flaky_destination import FaultyEngine
 from tests.store.test_runs import waiting_run
 
+ROOT = Path(__file__).parents[2]
 TOKEN = "a token of the monitoring"
 
 
@@ -146,10 +154,8 @@ def test_late_is_what_the_pages_call_late(deployed: Deployment) -> None:
         deployed.clock.ms = NOON + 3 * 3_600_000 + minutes * 60_000
         with deployed.backend.database.reading() as session:
             pages = deliveries.troubles(session, deployed.caller, deployed.clock.now_ms(), 9)
-            ours = list(late_slots(session, deployed.clock.now_ms()))
-        assert [(one.flow_id, one.since_ms) for one in pages if one.kind == "late"] == [
-            (one.flow_id, one.since_ms) for one in ours
-        ]
+            ours = list(late_flows(session, deployed.clock.now_ms()))
+        assert [one.flow_id for one in pages if one.kind == "late"] == [one.flow_id for one in ours]
     assert [one.flow_id for one in ours] == [flow]
     shown = scraped(page)
     page.close()
@@ -229,3 +235,48 @@ def test_unknown_codes_are_other() -> None:
         "none",
         "other",
     ]
+
+
+def test_every_metric_has_a_value_after_a_day_of_a_deployment(tmp_path: Path, clock: FakeClock) -> None:
+    """As on the page docs/metrics.md, which is made from the same definitions."""
+    engine = FaultyEngine()
+    with deployment(tmp_path / "data", clock, engine) as deployed:
+        deployed.backend.database.observers.append(event_counts.count)
+        page = MetricsPage(deployed.backend)
+        before = scraped(page)
+        flow = deployed.flow(deployed.import_rows("d", [{"id": 1}]), params={"datasetFileType": "JSON"})
+        engine.faults += ["", "away", "refused"]
+        deployed.run_out()
+        for number in range(2, 4):
+            clock.advance(hours=3)
+            deployed.import_rows("d", [{"id": number}])
+            deployed.run_out()
+        clock.advance(hours=3)
+        enqueue_due_runs(deployed.backend.database, clock)
+        COUNTS.set(definitions.SCHEDULER_TICK, to=clock.now_ms() / 1000)
+        after = scraped(page)
+        page.close()
+    exposed = {name for name, _ in after}
+    assert [one.name for one in METRICS if not exposed & names(one)] == []
+    labels_of = {(name, label) for name, its in after for label, _ in its}
+    for metric in METRICS:
+        assert {label for name, label in labels_of if name in names(metric)} - {"le"} == set(metric.labels), metric.name
+    listed = set(re.findall(r"^\| `(\w+)` ", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    assert listed == {one.name for one in METRICS}
+
+    def more(name: str, **wanted: str) -> float:
+        return total(after, f"offtake_{name}", **wanted) - total(before, f"offtake_{name}", **wanted)
+
+    json_in_zone = {"type": "data_landing_zone", "format": "json", "sandbox": "prod"}
+    assert len(deployed.runs(flow)) == 4
+    assert more("runs_started_total", **json_in_zone) >= 3
+    assert more("runs_ended_total", state="delivered", code="none", **json_in_zone) == 2
+    assert more("runs_ended_total", state="failed", code="EXPORT-2001-403", **json_in_zone) == 1
+    assert more("delivered_rows_total", **json_in_zone) == 2
+    assert more("delivered_files_total", **json_in_zone) == 2
+    assert more("delivered_bytes_total", **json_in_zone) > 10
+    assert more("parts_written_total", sandbox="prod") == 2
+    assert more("retries_total", code="EXPORT-2003-504") >= 1
+    assert more("batches_ended_total", state="imported", sandbox="prod") == 3
+    assert more("imported_rows_total", sandbox="prod") == 3
+    assert value(after, "offtake_runs_waiting", code="none", sandbox="prod") == 1

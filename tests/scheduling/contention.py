@@ -15,7 +15,7 @@ from offtake.access import access, clients
 from offtake.clock import Clock
 from offtake.contract.entities import creation_columns
 from offtake.flows.failure_alerts import alert_failing_flows
-from offtake.flows.flow_ends import log_ends
+from offtake.flows.flow_ends import report_ends
 from offtake.flows.schedule import Schedule
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.store.database import Database
@@ -87,7 +87,7 @@ def _do(script: str, url: str, barrier: Barrier, output: str) -> None:
         "FakeClock": FakeClock,
         "alert_failing_flows": alert_failing_flows,
         "enqueue_due_runs": enqueue_due_runs,
-        "log_ends": log_ends,
+        "report_ends": report_ends,
         "repair_future_slots": repair_future_slots,
         "database": Database(url),
     }
@@ -95,5 +95,6 @@ def _do(script: str, url: str, barrier: Barrier, output: str) -> None:
         logging.basicConfig(stream=file, format="%(levelname)s %(message)s", level=logging.WARNING, force=True)
         with names["database"].reading():  # type: ignore[attr-defined] # the last one is a database
             pass
+        names["database"].observers.append(lambda event: print(event.kind, event.flow_id))  # type: ignore[attr-defined]
         barrier.wait(60)
         exec(script, names)  # noqa: S102 - a test's own

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offtake.flows import flow_ends
-from offtake.flows.flow_ends import THRESHOLDS, log_ending_soon, log_ends
+from offtake.flows.flow_ends import THRESHOLDS, log_ending_soon, report_ends
 from offtake.flows.schedule import Schedule
 from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.store.database import Database
 from offtake.store.tables import Flow
 from tests.conftest import NOON
 from tests.deployment import Deployment
+from tests.event_lines import lines
 from tests.fake_clock import FakeClock
 from tests.scheduling.contention import crowd, together
 from tests.scheduling.delivered_files import DAILY, DAY, ONCE, Exported, make
@@ -41,15 +41,20 @@ def schedule(end: int | None, *, defaulted: bool = True, start: int = NOON // 10
 
 def look(exported: Exported) -> int:
     """What the scheduler does every minute."""
-    return log_ends(exported.deployed.backend.database, exported.deployed.clock)
+    return report_ends(exported.deployed.backend.database, exported.deployed.clock)
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == flow_ends.__name__]
+def soon(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return lines(caplog, "flow.ending_soon")
 
 
 def days_logged(caplog: pytest.LogCaptureFixture) -> list[int]:
-    return [int(line.partition(" ends within ")[2].split()[0]) for line in lines(caplog)]
+    """The days of the events; 0 for the end itself."""
+    return [one.get("days", 0) for one in lines(caplog, "flow.ending_soon", "flow.ended")]
+
+
+def at_start(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == flow_ends.__name__]
 
 
 def test_each_threshold_is_logged_once_while_a_server_runs(
@@ -60,35 +65,34 @@ def test_each_threshold_is_logged_once_while_a_server_runs(
     for _ in range(32 * 4):
         look(exported)
         deployed.clock.advance(hours=6)
-    assert days_logged(caplog) == [30, 7, 1]
-    assert {record.levelname for record in caplog.records if record.name == flow_ends.__name__} == {"WARNING"}
-    for line in lines(caplog):
-        assert line.startswith(f"flow {exported.flow} (flow) ends within ")
-        assert "at 2026-09-01 12:00:00Z (filled in by default). To extend it: PATCH /data/" in line
+    assert days_logged(caplog) == [30, 7, 1, 0]
+    for line in lines(caplog, "flow.ending_soon", "flow.ended"):
+        assert (line["level"], line["flow_id"], line["flow"]) == ("warning", exported.flow, "flow")
+        assert line["until"] == "2026-09-01T12:00:00Z"
+        assert line["remedy"].startswith("To extend it: PATCH /data/")
 
 
 @pytest.mark.parametrize(
     ("left", "expected"),
-    [(30 * DAY + 1, []), (30 * DAY, [30]), (8 * DAY, [30]), (7 * DAY, [7]), (DAY, [1]), (1, [1]), (0, []), (-DAY, [])],
+    [
+        (30 * DAY + 1, []),
+        (30 * DAY, [30]),
+        (8 * DAY, [30]),
+        (7 * DAY, [7]),
+        (DAY, [1]),
+        (1, [1]),
+        (0, [0]),
+        (1 - DAY, [0]),
+        (-DAY, []),
+    ],
 )
-def test_a_server_that_comes_up_late_logs_the_nearest_threshold_and_none_after_the_end(
+def test_a_server_that_comes_up_late_logs_the_nearest_threshold_and_no_old_end(
     exported: Exported, caplog: pytest.LogCaptureFixture, left: int, expected: list[int]
 ) -> None:
     exported.deployed.clock.advance(seconds=184 * DAY - left)
     look(exported)
     look(exported)
     assert days_logged(caplog) == expected
-
-
-def test_an_end_that_was_chosen_is_logged_without_a_warning(
-    exported: Exported, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    exported.edit(endTime=exported.start + 20 * DAY)
-    assert look(exported) == 1
-    (record,) = [record for record in caplog.records if record.name == flow_ends.__name__]
-    assert record.levelname == "INFO"
-    assert flow_ends.DEFAULTED not in record.getMessage()
 
 
 @pytest.mark.parametrize("end", [184 * DAY, 190 * DAY, 184 * DAY + 1])
@@ -142,8 +146,10 @@ def test_a_name_of_several_lines_is_logged_in_one(exported: Exported, caplog: py
     exported.deployed.clock.advance(days=170)
     look(exported)
     log_ending_soon(exported.deployed.backend.database, exported.deployed.clock)
-    assert len(lines(caplog)) == 2
-    assert all("(two lines)" in line and "\n" not in line for line in lines(caplog))
+    (line,) = at_start(caplog)
+    assert "(two lines)" in line
+    assert "\n" not in line
+    assert soon(caplog)[0]["flow"] == "two\nlines"  # escaped by the log's formats
 
 
 def test_the_etag_outlives_the_log(exported: Exported) -> None:
@@ -164,10 +170,10 @@ def test_a_server_logs_ends_and_a_worker_does_not(exported: Exported, caplog: py
     pause = threading.Event()
     with background_services(exported.deployed.backend, "worker", ProcessRoles(schedules=False)):
         pause.wait(0.5)
-        assert lines(caplog) == []
+        assert soon(caplog) == []
     for _ in range(2):  # and a restart does not repeat it
         with background_services(exported.deployed.backend, "server"):
-            assert any(lines(caplog) or pause.wait(0.05) for _ in range(200))
+            assert any(soon(caplog) or pause.wait(0.05) for _ in range(200))
             pause.wait(0.3)
     assert days_logged(caplog) == [30]
 
@@ -175,12 +181,11 @@ def test_a_server_logs_ends_and_a_worker_does_not(exported: Exported, caplog: py
 def test_processes_that_look_at_the_same_instant_log_each_flow_once(database: Database, clock: FakeClock) -> None:
     flows = crowd(database, clock, 150, schedule=schedule(NOON // 1000 + 5 * DAY))
     script = (
-        "from offtake.flows.flow_ends import log_ends\n"
-        f"for _ in range(5): log_ends(database, FakeClock({clock.now_ms()}))"
+        "from offtake.flows.flow_ends import report_ends\n"
+        f"for _ in range(5): report_ends(database, FakeClock({clock.now_ms()}))"
     )
     printed = [line for output in together(database, script) for line in output.splitlines()]
-    assert Counter(line.split()[2] for line in printed if line.startswith("WARNING flow")) == Counter(flows)
-    assert len(printed) == len(flows)
+    assert Counter(printed) == Counter(f"flow.ending_soon {flow}" for flow in flows)
 
 
 def test_ends_after_2038_are_found_on_either_database(database: Database, clock: FakeClock) -> None:
@@ -188,7 +193,7 @@ def test_ends_after_2038_are_found_on_either_database(database: Database, clock:
     far = 2**33
     crowd(database, clock, 2, schedule=schedule(far))
     clock.ms = (far - 3 * DAY) * 1000
-    assert log_ends(database, clock) == 2
+    assert report_ends(database, clock) == 2
 
 
 def test_a_start_logs_one_line_with_the_flows_that_end_within_30_days(
@@ -199,42 +204,21 @@ def test_a_start_logs_one_line_with_the_flows_that_end_within_30_days(
     crowd(database, clock, 1, schedule=schedule(now - 1), name="over")
     crowd(database, clock, 1, schedule=schedule(now + DAY), name="disabled", state="disabled")
     log_ending_soon(database, clock)
-    assert lines(caplog) == []
+    assert at_start(caplog) == []
     crowd(database, clock, 1, schedule=schedule(now + 2 * DAY), name="second")
     crowd(database, clock, 1, schedule=schedule(now + DAY, defaulted=False), name="first")
     log_ending_soon(database, clock)
-    (line,) = lines(caplog)
+    (line,) = at_start(caplog)
     assert line.startswith("2 flow(s) end within 30 days: flow ")
     assert line.index("(first) at 2026-03-02 12:00:00Z;") < line.index("(second) at 2026-03-03 12:00:00Z (filled in")
     assert line.endswith("See: offtake flow list --ending-within 30")
     assert not any(name in line for name in ("later", "over", "disabled"))
     crowd(database, clock, 40, schedule=schedule(now + DAY))
     log_ending_soon(database, clock)
-    assert "; and 22 more. See: " in lines(caplog)[1]
+    assert "; and 22 more. See: " in at_start(caplog)[1]
 
 
 # Any course of time
-
-
-class Heard(logging.Handler):
-    """The thresholds that were logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.days = Counter[int]()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.days[int(record.getMessage().partition(" ends within ")[2].split()[0])] += 1
-
-
-@contextmanager
-def hearing() -> Iterator[Heard]:
-    heard, logger = Heard(), logging.getLogger(flow_ends.__name__)
-    logger.addHandler(heard)
-    try:
-        yield heard
-    finally:
-        logger.removeHandler(heard)
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +232,8 @@ def store() -> Iterator[Database]:
 
 def period(left: int) -> int | None:
     """The threshold whose time it is when so many seconds are left."""
+    if -DAY < left <= 0:
+        return 0
     for nearest, earlier in zip((0, 1, 7), (1, 7, 30), strict=True):
         if nearest * DAY < left <= earlier * DAY:
             return earlier
@@ -270,17 +256,18 @@ def test_each_threshold_is_logged_once_if_a_server_runs_in_its_time_whatever_the
     clock = FakeClock(NOON)
     (flow,) = crowd(store, clock, 1, schedule=schedule(LATER))
     expected = set[int]()
-    with hearing() as heard:
-        for sign, seconds, runs in jumps:
-            clock.ms = max(0, clock.ms + sign * seconds * 1000)
-            if runs:
-                now = period(LATER - clock.now_seconds())
-                expected |= {now} if now is not None else set()
-                log_ends(store, clock)
+    heard = Counter[str]()
+    store.observers[:] = [lambda event: heard.update([str(event.fields.get("days", 0))])]
+    for sign, seconds, runs in jumps:
+        clock.ms = max(0, clock.ms + sign * seconds * 1000)
+        if runs:
+            now = period(LATER - clock.now_seconds())
+            expected |= {now} if now is not None else set()
+            report_ends(store, clock)
     with store.writing() as session:
         session.delete(session.get_one(Flow, flow))
-    assert heard.days == Counter(expected)
-    assert expected <= set(THRESHOLDS)
+    assert heard == Counter(map(str, expected))
+    assert expected <= {*THRESHOLDS, 0}
 
 
 def test_rows_are_delivered_until_the_end(exported: Exported) -> None:

@@ -1,6 +1,5 @@
 """Consecutive failed runs of a flow raise one alert, and disable the flow where the settings say so."""
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -11,13 +10,13 @@ from sqlalchemy import select
 
 from offtake.cli.main import main
 from offtake.contract.caller import ENGINE
-from offtake.flows import failure_alerts
 from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.scheduling.background import background_services
 from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.database import Database
 from offtake.store.tables import AuditEvent, Flow
 from tests.deployment import Deployment, rows
+from tests.event_lines import lines
 from tests.fake_clock import FakeClock
 from tests.scheduling.contention import crowd, together
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
@@ -76,8 +75,8 @@ class Failing:
             return session.get_one(Flow, self.flow).failures
 
 
-def alerts_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == failure_alerts.__name__]
+def alerts_in(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return lines(caplog, "flow.failing")
 
 
 def test_consecutive_failures_raise_one_alert_with_the_reason(
@@ -89,8 +88,9 @@ def test_consecutive_failures_raise_one_alert_with_the_reason(
     flow.run(4)
     (line,) = alerts_in(caplog)
     (event,) = flow.events()
-    assert f"flow {flow.flow} (flow) has failed 3 times in a row: EXPORT-2002-404" in line
-    assert "alert-once" in line
+    assert (line["flow_id"], line["flow"], line["failures"]) == (flow.flow, "flow", 3)
+    assert (line["level"], line["code"], line["disabled"]) == ("error", "EXPORT-2002-404", False)
+    assert "alert-once" in line["message"]
     assert (event["assetId"], event["assetType"], event["clientId"]) == (flow.flow, "Destination", ENGINE)
     assert (event["status"], event["failureCode"]) == ("Failure", event["after"]["errors"][0]["code"])
     assert event["after"]["failures"] == 3
@@ -134,7 +134,8 @@ def test_a_failing_flow_is_disabled_where_that_is_wanted_and_says_why(
     assert shown["lastRunDetails"]["id"] in why["message"]
     assert (why["code"], reason["code"]) == ("EXPORT-2002-404", "EXPORT-2002-404")
     assert "disabled" in reason["message"]  # the bucket's name
-    assert "is disabled now" in alerts_in(caplog)[0]
+    assert alerts_in(caplog)[0]["disabled"] is True
+    assert [(one["flow_id"], one["reason"]) for one in lines(caplog, "flow.disabled")] == [(flow.flow, "failures")]
     assert flow.events()[0]["after"]["state"] == "disabled"
 
 
@@ -193,16 +194,14 @@ def failure_events_by_flow(database: Database) -> Counter[str]:
 def test_processes_that_alert_at_the_same_instant_alert_once(database: Database, clock: FakeClock) -> None:
     flows = crowd(database, clock, 40, failures=3)
     script = f"for _ in range(5): alert_failing_flows(database, {clock.now_ms()}, 3, disable=True)"
-    lines = [line for output in together(database, script) for line in output.splitlines()]
+    printed = [line for output in together(database, script) for line in output.splitlines()]
     assert failure_events_by_flow(database) == Counter(flows)
-    assert Counter(line.split()[2] for line in lines if line.startswith("ERROR flow")) == Counter(flows)
-    assert len(lines) == 40
+    assert Counter(printed) == Counter(f"{kind} {flow}" for kind in ("flow.failing", "flow.disabled") for flow in flows)
 
 
 def test_thousands_of_alerts_are_raised_a_hundred_at_a_time_so_that_ticks_continue(
-    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock
 ) -> None:
-    caplog.set_level(logging.CRITICAL)
     flows = crowd(database, clock, 250, failures=7)
     for expected in (100, 200, 250, 250):
         alert_failing_flows(database, clock.now_ms(), 3, disable=False)

@@ -237,7 +237,7 @@ def test_an_import_that_was_cut_off_ends_as_it_turned_out(deployed: Deployment, 
         with backend.database.writing() as session:
             row = batches.new(dataset, deployed.caller, deployed.clock.now_ms())
             session.add(row)
-            store.claim_batch(row, "import", deployed.clock.now_ms(), 1000)
+            store.claim_batch(session, row, "import", deployed.clock.now_ms(), 1000)
             table = TableName(session.get_one(Dataset, dataset).table_name)
         if landed:
             file = backend.settings.data_dir / "rows.json"

@@ -26,7 +26,7 @@ def held(deployed: Deployment, dataset: str) -> BatchLease:
     with deployed.backend.database.writing() as session:
         batch = batches.new(dataset, deployed.caller, deployed.clock.now_ms())
         session.add(batch)
-        return store.claim_batch(batch, "test", deployed.clock.now_ms(), 600_000)
+        return store.claim_batch(session, batch, "test", deployed.clock.now_ms(), 600_000)
 
 
 def may_rewrite(database: Database, dataset: str) -> bool:

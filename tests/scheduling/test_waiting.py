@@ -1,7 +1,6 @@
 """Destinations and sources that are away: runs wait for them, hold nothing, and deliver when they are back."""
 
 import json
-import logging
 import socket
 import threading
 import time
@@ -21,13 +20,13 @@ from offtake.deployment.backend import open_backend
 from offtake.engines.local import LocalEngine
 from offtake.errors import SOURCE_UNAVAILABLE
 from offtake.lake.catalog import Lake
-from offtake.scheduling import expiry
 from offtake.scheduling.background import background_services, limits_of, worker_of
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.scheduler import enqueue_due_runs
 from offtake.store.tables import Dataset, DestinationHealth, Flow, Run, RunPart, Watermark
 from tests.deployment import Deployment, deployment, flow_body, rows, source_body, table_of
+from tests.event_lines import lines
 from tests.fake_clock import FakeClock
 from tests.middlebox import Middlebox, middlebox
 from tests.scheduling.test_amazon_s3 import BUCKET, flow_to
@@ -436,13 +435,16 @@ def test_a_long_wait_is_logged_once(deployed: Deployment, caplog: pytest.LogCapt
         deployed.run_due()
         waits.alert()
         deployed.clock.advance(seconds=60)
-    warnings = [one for one in caplog.records if one.name == expiry.__name__ and one.levelno == logging.WARNING]
+    warnings = lines(caplog, "run.waiting_long")
     assert len(warnings) == 2
     for flow in flows:
-        (line,) = [one.getMessage() for one in warnings if flow in one.getMessage()]
-        assert "(flow)" in line
-        assert f"127.0.0.1:{port}" in line
-        assert "could not be reached" in line
+        (line,) = [one for one in warnings if one["flow_id"] == flow]
+        assert (line["level"], line["flow"], line["address"]) == ("warning", "flow", f"127.0.0.1:{port}")
+        assert line["seconds"] >= 900
+        assert "could not be reached" in line["message"]
+    # Only the run that probes has lines about its waits, and the outage has one.
+    assert len(lines(caplog, "connection.unavailable")) == 1
+    assert len(lines(caplog, "run.waiting")) <= 2
 
 
 # Sources

@@ -19,7 +19,7 @@ from offtake.catalog import dataset_details, dataset_lists, import_drafts
 from offtake.engines.local import LocalEngine
 from offtake.flows import dataset_exports
 from offtake.flows.failure_alerts import alert_failing_flows
-from offtake.flows.flow_ends import log_ends
+from offtake.flows.flow_ends import report_ends
 from offtake.metrics.store_state import read_state
 from offtake.scheduling.background import limits_of
 from offtake.scheduling.expiry import Expiry
@@ -137,7 +137,7 @@ def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, 
         expiry.correct()
         expiry.alert()
         repair_future_slots(database, deployed.clock)
-        log_ends(database, deployed.clock)
+        report_ends(database, deployed.clock)
         alert_failing_flows(database, deployed.clock.now_ms(), 1, disable=True)
         for _ in run_maintenance(backend, sweeps=True):
             pass

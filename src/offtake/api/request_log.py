@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offtake.api.error_types import service_prefix
 from offtake.deployment.backend import Backend
-from offtake.logs import request_id, same_line
+from offtake.logs import request_id, same_line, with_fields
 from offtake.store.write_turns import lock_wait
 from offtake.telemetry import tracing
 from offtake.telemetry.counts import COUNTS
@@ -135,16 +135,20 @@ class _ResponseRecorder:
 def _write(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
     # Without the query: those of the token call and of the landing zone hold secrets.
     path = scope["path"].encode("unicode_escape").decode()[:300]
-    is_repeated = path == _METRICS or _is_repeated_by_script(scope, path)
+    is_repeated = path == _METRICS or _is_look_at_page(scope, path)
     is_quiet = path in _QUIET or (status < HTTPStatus.BAD_REQUEST and is_repeated)
     level = logging.DEBUG if is_quiet else logging.INFO
-    extra = _same_line(scope, path, status) if status >= HTTPStatus.BAD_REQUEST else {}
+    extra: dict[str, object] = {}
+    if status >= HTTPStatus.BAD_REQUEST:
+        extra |= _same_line(scope, path, status)
+    extra |= with_fields(method=scope["method"], path=path, status=status, seconds=round(seconds, 4))
     _log.log(level, "%s %s %d %.1f ms", scope["method"], path, status, seconds * 1000, extra=extra)
 
 
-def _is_repeated_by_script(scope: MutableMapping[str, Any], path: str) -> bool:
-    """Whether the script of an open page repeats the request, every two seconds or as a person types."""
-    return path.startswith("/ui/") and Headers(scope=scope).get("x-requested-with") in _REPEATED
+def _is_look_at_page(scope: MutableMapping[str, Any], path: str) -> bool:
+    """Whether a person looks at a page, or its script repeats a request, every two seconds or as a person types."""
+    is_repeated = Headers(scope=scope).get("x-requested-with") in _REPEATED
+    return path.startswith("/ui/") and (is_repeated or scope["method"] in _READING)
 
 
 def _same_line(scope: MutableMapping[str, Any], path: str, status: int) -> dict[str, str]:

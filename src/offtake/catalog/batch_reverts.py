@@ -51,7 +51,7 @@ def revert(database: Database, lake: Lake, caller: Caller, batch_id: str, clock:
         batches.act(session, caller, batch, "REVERT", clock.now_ms())
         committed = batches.committed_batch(batch)
         is_waiting = batch.status in store.OPEN and committed is not None
-        lease = store.claim_batch(batch, _OWNER, clock.now_ms(), _LEASE_MS) if is_waiting else None
+        lease = store.claim_batch(session, batch, _OWNER, clock.now_ms(), _LEASE_MS) if is_waiting else None
     if lease is not None and committed is not None:
         _execute_or_release(database, lake, TableName(dataset.table_name), committed, lease, clock)
     with database.reading() as session:

@@ -189,6 +189,7 @@ def act(session: Session, caller: Caller, batch: Batch, action: Action, now_ms: 
     touch(batch, caller, now_ms)
     if batch.status not in store.OPEN:
         batch.completed_at = now_ms
+        store.record_event(session, "batch.cancelled", batch, now_ms, status=batch.status)
     done: dict[Action, audit.Action] = {"COMPLETE": "complete", "REVERT": "revert", "ABORT": "abort", "FAIL": "abort"}
     audit.record(
         session, caller, now_ms, done[action], (RESOURCE, batch.id),

@@ -151,7 +151,7 @@ class _Import:
             batch = batches.new(dataset.id, caller, now)
             batch.evolve = self._request.evolve
             session.add(batch)
-            lease = claim_batch(batch, _OWNER, now, _LEASE_MS)
+            lease = claim_batch(session, batch, _OWNER, now, _LEASE_MS)
         return dataset, lease, found is None
 
     def _ingest(self, dataset: Dataset, lease: BatchLease) -> ingest.Batch:

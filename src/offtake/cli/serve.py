@@ -27,6 +27,7 @@ from offtake.clock import Clock
 from offtake.contract.caller import VIEW_DESTINATIONS
 from offtake.deployment import admin_file
 from offtake.deployment.backend import Backend, key_file, open_backend, sole_server
+from offtake.deployment.event_log import EventLog
 from offtake.deployment.network_settings import network_of
 from offtake.deployment.storage_settings import check_storage
 from offtake.deployment.tracing_settings import traced
@@ -35,6 +36,7 @@ from offtake.flows import flow_ends
 from offtake.metrics import event_counts
 from offtake.metrics.page import MetricsPage
 from offtake.scheduling.background import ProcessRoles, background_services
+from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.web import app as web
 from offtake.web.links import SignInLinks
@@ -56,8 +58,7 @@ def serve(
     ] = False,
 ) -> None:
     """Run the server: the API, the scheduler and the workers of runs and imports."""
-    logs.install()
-    settings = settings_at(data_dir)
+    settings = _logging_settings(data_dir)
     if settings.multi_user is None:
         # Behind a proxy, callers are remote even if the server listens on the loopback address.
         remote = not _is_loopback(host) or bool(settings.trusted_proxies)
@@ -68,6 +69,7 @@ def serve(
     check_storage(settings, network_of(settings))
     with traced(settings, "server"), sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
+        backend.database.observers.append(EventLog())
         clients.create_organisation(backend.database, backend.clock)
 
         def store(client: NewClient) -> None:
@@ -103,8 +105,7 @@ def serve(
 
 def worker(data_dir: DataDir = None) -> None:
     """Run a worker of runs and imports, next to a server with the same database; any number of workers may run."""
-    logs.install()
-    settings = settings_at(data_dir)
+    settings = _logging_settings(data_dir)
     if settings.multi_user is None:
         raise OfftakeError(
             "OFFTAKE_MULTI_USER is not set, and a worker cannot detect it. Set it to true if the server listens on "
@@ -118,6 +119,7 @@ def worker(data_dir: DataDir = None) -> None:
     listeners = _bind_setting(settings.worker_host, settings.worker_port, "OFFTAKE_WORKER_PORT")
     check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
+    backend.database.observers.append(EventLog())
     clients.create_organisation(backend.database, backend.clock)
     backend.readiness.start()
     metrics = _metrics(backend, whole=False)
@@ -137,6 +139,14 @@ def worker(data_dir: DataDir = None) -> None:
         http.stop()
     metrics.close()
     backend.close()
+
+
+def _logging_settings(data_dir: Path | None) -> Settings:
+    """The settings; from now on, the process logs as they require."""
+    logs.install()
+    settings = settings_at(data_dir)
+    logs.install(settings.log_format, settings.log_level)
+    return settings
 
 
 class HttpThread:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from offtake import logs
 from offtake.engines import parser_process
 from offtake.engines.parser_jobs import (
     Answered,
@@ -180,7 +181,7 @@ class _Process:
             descriptor = theirs.fileno()
             # Not with multiprocessing, which would also import all modules of the command line. -P: no imports from
             # the working directory.
-            command = [sys.executable, "-P", "-m", parser_process.__name__, str(descriptor)]
+            command = [sys.executable, "-P", "-m", parser_process.__name__, str(descriptor), logs.installed_format()]
             self._process = subprocess.Popen(command, pass_fds=(descriptor,), stdin=subprocess.DEVNULL)  # noqa: S603 - ours
         with contextlib.suppress(OSError):
             self.connection.send(lake)

@@ -35,6 +35,7 @@ from offtake.engines.parser_jobs import (
 from offtake.engines.resident import prefer_as_victim
 from offtake.errors import CancelledError, OfftakeError
 from offtake.lake.catalog import Lake
+from offtake.logs import LogFormat
 
 IDLE_SECONDS: Final = 300.0
 """Idle timeout, after which the process ends, because it takes about 150 MB of memory."""
@@ -43,12 +44,12 @@ SLOWEST_BYTES: Final = 100_000
 """Minimum parsing speed in bytes per second, a hundredth of the usual speed; slower jobs are considered stuck."""
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, log_format: LogFormat) -> None:
     """Execute jobs until the connection at the file descriptor is closed, or for the idle timeout without a job.
 
     The first message is an `OpenLake`. The process also ends when its parent process, the server, ends.
     """
-    logs.install()
+    logs.install(log_format)
     # Ctrl-C reaches every process of a terminal, but the server decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     failpoints.end_parent_too()
@@ -139,4 +140,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), "json" if sys.argv[2:] == ["json"] else "text")

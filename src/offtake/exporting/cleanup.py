@@ -87,7 +87,8 @@ def _remove_within_deadline(
             dispose(job, context.database, datasets, parts, context.clock.now_ms())
             removed = True
         except DeliveryError as error:
-            _log.warning("run %s: its files cannot be removed yet: %s", job.run_id, error)
+            # If it fails again, the orphan sweeper reports it.
+            _log.debug("run %s: its files cannot be removed yet: %s", job.run_id, error)
         except Exception:  # noqa: BLE001 - the orphan sweeper retries; the run must end nevertheless
             _log.exception("run %s: its files cannot be removed yet", job.run_id)
 

@@ -36,7 +36,7 @@ def dispose(
     """
     sink = job.target.open()
     try:
-        refusal = _remove_manifest(job, sink, manifest_key(job, datasets, parts))
+        refusal = _remove_manifest(sink, manifest_key(job, datasets, parts))
         _decide(job.run_id, sink, database, now_ms)
         failpoint("disposed")
         left = disposals.load(database, job.run_id)[1]
@@ -58,7 +58,7 @@ def decide(job: ExportJob, database: Database, now_ms: int) -> None:
         sink.close()
 
 
-def _remove_manifest(job: ExportJob, sink: Sink, key: str | None) -> DeliveryError | None:
+def _remove_manifest(sink: Sink, key: str | None) -> DeliveryError | None:
     """Remove the manifest file; returns the error if the destination denies it. Raises a transient `DeliveryError`."""
     if key is None:
         return None
@@ -68,7 +68,6 @@ def _remove_manifest(job: ExportJob, sink: Sink, key: str | None) -> DeliveryErr
     except DeliveryError as error:
         if error.transient:
             raise
-        _log.warning("run %s: its manifest file stays, because it cannot be removed: %s", job.run_id, error)
         return error
     return None
 
@@ -87,15 +86,13 @@ def _inspect(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPar
     proven = [part for part in parts if part.finished_at]
     announced = [part for part in parts if part.intended_at and not part.finished_at]
     elsewhere = {part.number for part in (*proven, *announced) if part.uri not in (None, sink.uri(part.key))}
-    if elsewhere:
-        _log.warning("run %s: its files are kept, because the flow's target now has another address", run_id)
     collected = [part.number for part in announced if part.number not in elsewhere and not _recall(sink, part)]
     gone = [part.number for part in proven if part.number not in elsewhere and _is_gone(sink, part)]
     withdrawn = [*elsewhere, *({part.number for part in announced} - elsewhere - set(collected))]
     if gone or collected:
-        disposals.keep(database, run_id, withdrawn, collected, now_ms)
+        disposals.keep(database, run_id, withdrawn, collected, now_ms, elsewhere=len(elsewhere))
     else:
-        disposals.begin_removal(database, run_id, withdrawn, now_ms)
+        disposals.begin_removal(database, run_id, withdrawn, now_ms, elsewhere=len(elsewhere))
 
 
 def _is_gone(sink: Sink, part: RunPart) -> bool:
@@ -133,7 +130,8 @@ def _remove(run_id: str, sink: Sink, database: Database, parts: Sequence[RunPart
         except DeliveryError as error:
             if error.transient:
                 raise
-            _log.warning("run %s: a file stays, because it cannot be removed: %s", run_id, error)
+            # The decision to keep the files is reported as an event; this is the reason of one of them.
+            _log.debug("run %s: a file stays, because it cannot be removed: %s", run_id, error)
             is_withdrawn = False
         (withdrawn if is_withdrawn else stay).append(part.number)
         failpoint("file_recalled")

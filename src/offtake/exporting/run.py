@@ -51,7 +51,7 @@ def execute(
     try:
         _deliver(_Delivery(job, lease, context, cancellation, budget, probe_failure), budget)
     except DeferredError as deferred:
-        return_to_queue(job, lease, context, budget, deferred)
+        return_to_queue(lease, context, budget, deferred)
 
 
 def _deliver(delivery: "_Delivery", budget: RetryBudget) -> None:

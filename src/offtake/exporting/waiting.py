@@ -1,11 +1,7 @@
 """Returning a run to the queue to wait, and recording an outage of its destination."""
 
-import logging
-from datetime import UTC, datetime
-
 from offtake.errors import DeliveryError
 from offtake.exporting.context import RunContext
-from offtake.exporting.job import ExportJob
 from offtake.exporting.plan import error_document
 from offtake.exporting.retry import DeferredError, RetryBudget, probe_backoff
 from offtake.store import waits
@@ -13,18 +9,13 @@ from offtake.store.health import Failure
 from offtake.store.run_leases import Lease
 from offtake.store.waits import Wait
 
-_log = logging.getLogger(__name__)
 
-
-def return_to_queue(
-    job: ExportJob, lease: Lease, context: RunContext, budget: RetryBudget, deferred: DeferredError
-) -> None:
+def return_to_queue(lease: Lease, context: RunContext, budget: RetryBudget, deferred: DeferredError) -> None:
     """Return the run to the queue and release its lease. Raises `LeaseLostError` when another worker has the run."""
     error, now = deferred.error, context.clock.now_ms()
     outage = _outage(error) if error.unreachable else None
     wait = Wait(error_document(error), deferred.seconds, budget.ends_ms, budget.to_json(), outage)
-    at = waits.defer(context.database, lease, wait, probe_backoff(context.retry_policy), now)
-    _log.info("run %s is retried %s: %s", job.run_id, "now" if at is None else f"at {_instant(at)}", error)
+    waits.defer(context.database, lease, wait, probe_backoff(context.retry_policy), now)
 
 
 def note_outage(lease: Lease, context: RunContext, error: DeliveryError) -> None:
@@ -36,7 +27,3 @@ def note_outage(lease: Lease, context: RunContext, error: DeliveryError) -> None
 
 def _outage(error: DeliveryError) -> Failure:
     return Failure(error_document(error), error.retry_after or 0.0)
-
-
-def _instant(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -21,7 +21,7 @@ from offtake.destinations.base import Destination
 from offtake.destinations.parameters import Params
 from offtake.documents import Json
 from offtake.errors import FieldProblem, InvalidInputError
-from offtake.flows import encryption, specs, usage
+from offtake.flows import encryption, flow_events, specs, usage
 from offtake.network.egress import Network
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
@@ -107,6 +107,7 @@ def create(
         raise Problem(problems.UNKNOWN_AUTH, f"{destination.name} needs no auth; omit it.")
     session.add(row)
     audit.record(session, caller, now_ms, "create", (KIND, row.id), name=row.name, after=render(row, caller))
+    flow_events.record_connection(session, "connection.created", row, caller, now_ms)
     return row
 
 
@@ -147,6 +148,7 @@ def update(
     action: audit.Action = "rotate" if replaced else "update"
     shown = render(row, caller) | ({audit.SECRETS_REPLACED: replaced} if replaced else {})
     audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=before, after=shown)
+    flow_events.record_connection(session, "connection.changed", row, caller, now_ms)
     return row
 
 
@@ -156,6 +158,7 @@ def delete(session: Session, caller: Caller, row_id: str, now_ms: int) -> None:
     row = entities.find(session, caller, Connection, KIND, row_id, lock=True)
     usage.check_connection_unused(session, row)
     audit.record(session, caller, now_ms, "delete", (KIND, row.id), name=row.name, before=render(row, caller))
+    flow_events.record_connection(session, "connection.deleted", row, caller, now_ms)
     session.delete(row)
 
 

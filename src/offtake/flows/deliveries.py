@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
 from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.contract.entities import ENABLED
 from offtake.flows import deleted_flows, flow_ends
-from offtake.flows.flows import stored_schedule
-from offtake.flows.lateness import LEAST_MS, is_late
+from offtake.flows.lateness import LEAST_MS, lateness_of
 from offtake.flows.run_waits import wait_of
 from offtake.store import run_states
 from offtake.store.conditions import LIVE_RUN
@@ -83,7 +82,10 @@ def troubles(session: Session, caller: Caller, now_ms: int, most: int) -> list[T
     """The flows that need attention, at most `most`: late and waiting ones first, then failed ones, newest first."""
     caller.require(VIEW_DESTINATIONS)
     found = [*_without_run(session, caller, now_ms, most), *_late(session, caller, now_ms)]
-    return [*found, *_failed(session, caller, most)][:most]
+    found += _failed(session, caller, most)
+    known = {one.flow_id for one in found}
+    others = [one for one in _overdue(session, caller, now_ms, most) if one.flow_id not in known]
+    return sorted([*found, *others], key=lambda one: one.kind == "failed")[:most]
 
 
 def timeline(session: Session, caller: Caller, since_ms: int, most: int) -> list[FlowLine]:
@@ -168,15 +170,37 @@ def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
     found = []
     for flow, run in session.execute(query):
         wait = wait_of(run)
-        late = is_late(stored_schedule(flow), run.scheduled_at, now_ms)
-        if late or wait is not None:
-            kind: Kind = "late" if late else "waiting"
+        late = lateness_of(flow, now_ms, run.scheduled_at)
+        if late is not None or wait is not None:
+            kind: Kind = "waiting" if late is None else "late"
             code, reason = (wait.code, wait.message) if wait else ("", "The run has not finished yet.")
             next_ms = wait.next_ms if wait else None
-            since = run.scheduled_at if late or wait is None else wait.since_ms
+            since = wait.since_ms if late is None and wait is not None else run.scheduled_at
             waits = wait is not None
             found.append(Trouble(kind, flow.id, flow.name, since, run.id, code, reason, next_ms, waits=waits))
     return sorted(found, key=lambda one: one.kind)
+
+
+def _overdue(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:
+    """Flows that are late by their target, or whose late slot has no run any more."""
+    mine = and_(Flow.sandbox_id == caller.sandbox_id, Flow.state == ENABLED, labels.visible(Flow.id, caller))
+    delivered = func.coalesce(Flow.delivered_up_to, Flow.judged_from, Flow.created_at)
+    by_target = and_(Flow.freshness_seconds.is_not(None), delivered < now_ms - Flow.freshness_seconds * 1000)
+    candidates = select(Flow).where(mine, or_(by_target, Flow.late_since.is_not(None)))
+    flows = session.scalars(candidates.order_by(delivered, Flow.id).limit(_MOST_LATE_SEEN)).all()
+    live_runs = select(Run).where(LIVE_RUN, Run.flow_id.in_([flow.id for flow in flows]))
+    live = {run.flow_id: run for run in session.scalars(live_runs)}
+    found = []
+    for flow in flows:
+        run = live.get(flow.id)
+        late = lateness_of(flow, now_ms, None if run is None else run.scheduled_at)
+        if late is None:
+            continue
+        reason = "The run has not finished yet." if run is not None else "The data is older than its target."
+        reason = reason if flow.freshness_seconds is not None or run is not None else "The last slot was not delivered."
+        run_id = flow.last_run_id if run is None else run.id
+        found.append(Trouble("late", flow.id, flow.name, late.since_ms, run_id, "", reason, flow_next(flow)))
+    return found[:most]
 
 
 def _without_run(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:
@@ -188,6 +212,5 @@ def _without_run(session: Session, caller: Caller, now_ms: int, most: int) -> li
     return [
         Trouble("late", flow.id, flow.name, (flow.next_run_s or 0) * 1000, None, "", reason)
         for flow in session.scalars(due.where(~live.exists()).order_by(Flow.next_run_s).limit(most))
-        if is_late(stored_schedule(flow), (flow.next_run_s or 0) * 1000, now_ms)
-        and not flow_ends.is_over(flow, (flow.next_run_s or 0))
+        if lateness_of(flow, now_ms, None) is not None and not flow_ends.is_over(flow, (flow.next_run_s or 0))
     ]

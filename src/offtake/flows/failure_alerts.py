@@ -1,6 +1,5 @@
-"""Alerts about flows whose runs fail repeatedly: logged once; the flow is also disabled if the deployment is so set."""
+"""Alerts about flows whose runs fail repeatedly, once; the flow is also disabled if the deployment is so set."""
 
-import logging
 from typing import Final
 from uuid import uuid4
 
@@ -11,18 +10,18 @@ from offtake.access import access, audit
 from offtake.contract.entities import ENABLED
 from offtake.documents import InfoItem, Json
 from offtake.errors import EXPORT_FAILED
+from offtake.flows import flow_events
 from offtake.flows.flow_changes import DISABLED
 from offtake.flows.flows import KIND
+from offtake.store import run_events
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, Sandbox
-
-_log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 100
 
 
 def alert_failing_flows(database: Database, now_ms: int, after: int, *, disable: bool) -> None:
-    """Log each flow that has failed `after` times in a row, once until a run succeeds, also in the audit log.
+    """Report each flow that has failed `after` times in a row, once until a run succeeds, also in the audit log.
 
     A disabled flow has the reason in its last operation. At most 100 flows per call, so that the scheduler is not
     blocked.
@@ -37,13 +36,12 @@ def alert_failing_flows(database: Database, now_ms: int, after: int, *, disable:
             # Another process may be alerting about it at the same time.
             one = failing.where(Flow.id == flow_id).with_for_update(skip_locked=True)
             flow = session.scalar(one)
-            line = None if flow is None else _alert(session, flow, now_ms, disable=disable and flow.state == ENABLED)
-        if line is not None:
-            _log.error("%s", line)
+            if flow is not None:
+                _alert(session, flow, now_ms, disable=disable and flow.state == ENABLED)
 
 
-def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
-    """Record the alert, and disable the flow if `disable`; returns the line for the log."""
+def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> None:
+    """Record the alert, and disable the flow if `disable`."""
     run = session.get(Run, flow.last_run_id) if flow.last_run_id else None
     errors = list(run.errors) if run else []
     flow.failing_since = now_ms
@@ -56,9 +54,11 @@ def _alert(session: Session, flow: Flow, now_ms: int, *, disable: bool) -> str:
         flow.last_operation = _operation(flow, errors, now_ms)
         after["state"] = DISABLED
     audit.record(session, caller, now_ms, "fail", (KIND, flow.id), name=flow.name, after=after)
-    reasons = "; ".join(f"{one['code']} {one['message']}" for one in errors)
-    done = " and is disabled now" if disable else ""
-    return f"flow {flow.id} ({flow.name}) has failed {flow.failures} times in a row{done}: {reasons}"
+    error = run_events.error_fields(errors[0] if errors else None)
+    fields = {"failures": flow.failures, "disabled": disable, **error}
+    flow_events.record_flow(session, "flow.failing", flow, now_ms, **fields)
+    if disable:
+        flow_events.record_flow(session, "flow.disabled", flow, now_ms, reason="failures")
 
 
 def _operation(flow: Flow, errors: list[InfoItem], now_ms: int) -> Json:

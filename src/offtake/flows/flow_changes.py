@@ -16,7 +16,7 @@ from offtake.contract.json_patch_rules import Patch, Patchable, Rules
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import InvalidInputError
-from offtake.flows import flows, specs
+from offtake.flows import flow_events, flows, specs
 from offtake.flows.flows import KIND
 from offtake.flows.schedule import Schedule, ScheduleRules, first_slot, next_slot, parse_schedule
 from offtake.store import disposals, waits
@@ -125,10 +125,13 @@ def act(
     if state == entities.ENABLED:
         row.next_run_s = _slot_from_now(session, row, now_ms // 1000)
         row.failures, row.failing_since = 0, None
+        row.judged_from = now_ms
     entities.set_updated(row, caller, now_ms)
     action: audit.Action = "enable" if state == entities.ENABLED else "disable"
     states = {"state": before}, {"state": state}
     audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=states[0], after=states[1])
+    if state == DISABLED:
+        flow_events.record_flow(session, "flow.disabled", row, now_ms, reason="request", client=caller.client_id)
     return row
 
 
@@ -184,6 +187,8 @@ def _reschedule(
         if live is not None:
             live.moves_position = False
     row.schedule = asdict(new)
+    if (new.start_time, new.time_unit, new.interval) != (old.start_time, old.time_unit, old.interval):
+        row.judged_from = now_ms
     now = now_ms // 1000
     if new.start_time != old.start_time:
         row.next_run_s = first_slot(new, now)

@@ -1,4 +1,4 @@
-"""Ends of flows: finds flows that have ended or end soon, and logs them with the request that extends them."""
+"""Ends of flows: finds flows that have ended or end soon, and reports them with the request that extends them."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from offtake.clock import Clock
 from offtake.contract.entities import ENABLED
+from offtake.flows import flow_events
 from offtake.flows.flows import stored_schedule
 from offtake.flows.schedule import Schedule
 from offtake.store import run_states
@@ -21,9 +22,12 @@ _log = logging.getLogger(__name__)
 FlowState = Literal["disabled", "enabled", "ended", "failed", "finished"]
 DAY: Final = 86_400
 THRESHOLDS: Final = (30, 7, 1)
-"""Days before a flow's end at which the log names it."""
+"""Days before a flow's end at which an event reports it."""
 DEFAULTED: Final = "filled in by default"
 
+ENDED: Final = 0
+"""The threshold that a flow which has ended has reached."""
+_ENDED_SECONDS: Final = DAY
 _AT_ONCE: Final = 100
 _MOST_NAMED: Final = 20
 _PATH: Final = "/data/foundation/flowservice/flows"
@@ -80,24 +84,21 @@ def find_ending(session: Session, now: int, days: float, condition: ColumnElemen
     return [row for row in found if not stored_schedule(row).one_time]
 
 
-def log_ends(database: Database, clock: Clock) -> int:
-    """Log each enabled flow that ends in 30, 7 or 1 days, once per flow and threshold; returns the number of lines.
+def report_ends(database: Database, clock: Clock) -> int:
+    """Report each enabled flow that ends in 30, 7 or 1 days, or has ended, once each; returns the number of events.
 
-    A server that was down logs the nearest threshold only. Logged thresholds are stored with the flow first, so that no
-    other server, restart or clock change repeats a line.
+    A server that was down reports the nearest threshold only. Reported thresholds are stored with the flow, so that no
+    other server, restart or clock change repeats an event.
     """
     now = clock.now_seconds()
     with database.reading() as session:
-        rows = find_ending(session, now, max(THRESHOLDS), Flow.state == ENABLED)
+        rows = find_ending(session, now - _ENDED_SECONDS, max(THRESHOLDS) + 1, Flow.state == ENABLED)
         due = [row.id for row in rows if _reached_threshold(row, now) is not None]
-    logged = 0
+    reported = 0
     for first in range(0, len(due), _AT_ONCE):
         with database.writing() as session:
-            lines = _take_lines(session, due[first : first + _AT_ONCE], now)
-        for level, line in lines:
-            _log.log(level, "%s", line)
-        logged += len(lines)
-    return logged
+            reported += _report(session, due[first : first + _AT_ONCE], now)
+    return reported
 
 
 def log_ending_soon(database: Database, clock: Clock) -> None:
@@ -113,30 +114,35 @@ def log_ending_soon(database: Database, clock: Clock) -> None:
     _log.warning("%d flow(s) end within %d days: %s%s. See: %s", len(rows), days, "; ".join(named), more, find)
 
 
-def _take_lines(session: Session, ids: Iterable[str], now: int) -> list[tuple[int, str]]:
-    """Store the thresholds that are logged now; returns level and line of each. Skips locked flows."""
+def _report(session: Session, ids: Iterable[str], now: int) -> int:
+    """Report the thresholds that are reached; returns how many. Skips locked flows."""
     query = select(Flow).where(Flow.id.in_(ids), Flow.state == ENABLED)
-    lines = []
+    count = 0
     for row in session.scalars(query.order_by(Flow.id).with_for_update(skip_locked=True)):
         days = _reached_threshold(row, now)
         if days is None:
             continue
         row.ends_logged = [*_was_logged(row), days]
-        schedule = stored_schedule(row)
-        within = f"{days} days" if days > 1 else "1 day"
-        line = f"{_name(row)} ends within {within}, at {describe_end(schedule)}. To extend it: "
-        level = logging.WARNING if schedule.end_defaulted else logging.INFO
-        lines.append((level, line + describe_prolonging(row)))
-    return lines
+        end = (stored_schedule(row).end_time or 0) * 1000
+        remedy = f"To extend it: {describe_prolonging(row)}"
+        if days == ENDED:
+            flow_events.record_flow(session, "flow.ended", row, now * 1000, until=end, remedy=remedy)
+        else:
+            flow_events.record_flow(session, "flow.ending_soon", row, now * 1000, days=days, until=end, remedy=remedy)
+        count += 1
+    return count
 
 
 def _reached_threshold(row: Flow, now: int) -> int | None:
-    """The nearest reached threshold; None when it was logged already, or the flow has ended."""
+    """The nearest reached threshold, `ENDED` after the end; None when it was reported already.
+
+    An end more than a day ago is not reported: that would repeat all old ends after an upgrade.
+    """
     end = stored_schedule(row).end_time
-    if end is None or now >= end:
+    if end is None or now >= end + _ENDED_SECONDS:
         return None
-    nearest = min((days for days in THRESHOLDS if end - now <= days * DAY), default=None)
-    return None if nearest in _was_logged(row) else nearest
+    reached = ENDED if now >= end else min((days for days in THRESHOLDS if end - now <= days * DAY), default=None)
+    return None if reached in _was_logged(row) else reached
 
 
 def _was_logged(row: Flow) -> Sequence[int]:

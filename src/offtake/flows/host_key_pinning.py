@@ -8,7 +8,7 @@ from offtake.contract import entities
 from offtake.destinations import schema
 from offtake.destinations.base import Destination, SandboxLocation
 from offtake.destinations.parameters import Params, TargetParams
-from offtake.flows import connections
+from offtake.flows import connections, flow_events
 from offtake.store.database import Database
 from offtake.store.tables import Connection, Sandbox
 from offtake.store.vault import Vault
@@ -59,3 +59,4 @@ def _store(pins: PinStore, row_id: str, tried: Params, found: Params) -> None:
         entities.set_updated(row, server, now_ms)
         after = connections.render(row, server)
         audit.record(session, server, now_ms, "update", (kind, row.id), name=row.name, before=before, after=after)
+        flow_events.record_connection(session, "connection.changed", row, server, now_ms)

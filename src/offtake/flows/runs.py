@@ -9,6 +9,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake import logs
 from offtake.access import audit, labels
 from offtake.contract import bodies, entities, problems
 from offtake.contract.bodies import Body, Sent
@@ -104,6 +105,7 @@ def _new_row(session: Session, flow: Flow, new: NewRun, run_id: str, now_ms: int
         fence=0,
         errors=[],
         warnings=[],
+        request_id=logs.current_request(),
     )
 
 

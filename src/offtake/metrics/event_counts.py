@@ -31,7 +31,7 @@ def count(event: Event) -> None:
     elif event.kind == "run.started":
         COUNTS.add(metrics.RUNS_STARTED, _type(event), _format(event), event.sandbox_id)
     elif event.kind == "run.part_done":
-        COUNTS.add(metrics.PARTS, _type(event), _format(event))
+        COUNTS.add(metrics.PARTS, event.sandbox_id)
     elif event.kind == "run.waiting":
         # Some waits for the same reason are reported by one event.
         by = 1 + (_number(event.fields.get("repeated")) or 0)
@@ -71,7 +71,7 @@ def _type(event: Event) -> str:
 
 
 def _format(event: Event) -> str:
-    return _FORMATS.get(_text(event.fields.get("format")) or "", OTHER)
+    return _FORMATS.get(event.file_type or "", OTHER)
 
 
 def _text(value: FieldValue) -> str | None:

@@ -10,16 +10,16 @@ from sqlalchemy.orm import Session
 
 from offtake.contract.entities import ENABLED
 from offtake.errors import DELIVERY_CODES
-from offtake.flows.late_flows import late_slots
+from offtake.flows.late_flows import late_flows
 from offtake.metrics.labels import unique_names
 from offtake.store import leftovers, run_states
 from offtake.store.conditions import HELD_BATCH, HELD_RUN, LIVE_RUN, LOADING_BATCH, QUEUED_BATCH
-from offtake.store.tables import Batch, DestinationHealth, Flow, Run, Sandbox
+from offtake.store.tables import Batch, DeploymentState, DestinationHealth, Flow, Run, Sandbox
 from offtake.telemetry import definitions as metrics
 from offtake.telemetry.definitions import NONE, OTHER, Metric
 
 _CODES: Final = frozenset(one.code for one in DELIVERY_CODES)
-_MISSING_MS: Final = 60_000
+_MISSING_MS: Final = 120_000
 """Workers count as missing when a run has been due for so long, and none is claimed."""
 
 
@@ -90,7 +90,7 @@ def _flows(session: Session, now_ms: int) -> Iterator[Sample]:
         yield Sample(metrics.FLOWS_FAILING, (sandbox_id,), count)
     late: Counter[str] = Counter()
     oldest: dict[str, int] = {}
-    for one in late_slots(session, now_ms):
+    for one in late_flows(session, now_ms):
         late[one.sandbox_id] += 1
         oldest[one.sandbox_id] = min(one.since_ms, oldest.get(one.sandbox_id, one.since_ms))
     for sandbox_id, count in late.items():
@@ -101,7 +101,7 @@ def _flows(session: Session, now_ms: int) -> Iterator[Sample]:
 def _runs(session: Session, now_ms: int) -> Iterator[Sample]:
     waits = Run.waiting_since.is_not(None)
     code = case((waits, Run.wait_reason["code"].as_string()), else_=literal(""))
-    ready = case((Run.not_before.is_(None), Run.created_at))
+    ready = case((Run.not_before.is_(None), Run.created_at), (Run.not_before <= now_ms, Run.not_before))
     live = select(Run.sandbox_id, Run.status, code.label("code"), func.count(), func.min(ready)).where(LIVE_RUN)
     waiting: Counter[tuple[str, str]] = Counter()
     running: Counter[str] = Counter()
@@ -120,7 +120,9 @@ def _runs(session: Session, now_ms: int) -> Iterator[Sample]:
     for sandbox_id, since in oldest.items():
         yield Sample(metrics.QUEUE_AGE, (sandbox_id,), max(0, now_ms - (since or now_ms)) / 1000)
     due = min(oldest.values(), default=now_ms)
-    yield Sample(metrics.WORKERS_MISSING, (), int(not running and now_ms - due > _MISSING_MS))
+    # A scheduler reports it too, by monotonic clocks; here it is also seen while no scheduler runs.
+    reported = session.get(DeploymentState, "workers.missing") is not None
+    yield Sample(metrics.WORKERS_MISSING, (), int(reported or (not running and now_ms - due > _MISSING_MS)))
     for sandbox_id, count in leftovers.count_by_sandbox(session).items():
         yield Sample(metrics.FILES_OWED, (sandbox_id,), count)
 

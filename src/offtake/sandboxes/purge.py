@@ -23,6 +23,7 @@ from offtake.store.tables import (
     BatchFile,
     Connection,
     Dataset,
+    EventRow,
     Flow,
     Label,
     LakeCatalog,
@@ -87,6 +88,7 @@ def empty(database: Database, lake: Lake, targets: PurgeTargets, sandbox_id: str
     yield from _remove_datasets(database, lake, sandbox_id)
     yield from _remove_catalogs(database, sandbox_id)
     failpoint("sandbox_datasets_removed")
+    yield from _remove_events(database, sandbox_id)
     yield from _remove_zone(database, targets, sandbox_id)
     failpoint("sandbox_zone_removed")
     _finish(database, sandbox_id, now_ms)
@@ -164,6 +166,14 @@ def _remove_catalogs(database: Database, sandbox_id: str) -> Iterator[None]:
         session.execute(delete(LakeCatalog).where(LakeCatalog.sandbox_id == sandbox_id))
         session.execute(delete(ManagedResource).where(ManagedResource.sandbox_id == sandbox_id))
     yield
+
+
+def _remove_events(database: Database, sandbox_id: str) -> Iterator[None]:
+    old = select(EventRow.id).where(EventRow.sandbox_id == sandbox_id).order_by(EventRow.id).limit(_PAGE)
+    while database.finds(old):
+        with database.writing() as session:
+            session.execute(delete(EventRow).where(EventRow.id.in_(session.scalars(old).all())))
+        yield
 
 
 def _remove_zone(database: Database, targets: PurgeTargets, sandbox_id: str) -> Iterator[None]:

@@ -13,17 +13,19 @@ from offtake.exporting.engine import Engine
 from offtake.exporting.plan import PartSize
 from offtake.exporting.retry import RetryPolicy
 from offtake.flows.failure_alerts import alert_failing_flows
-from offtake.flows.flow_ends import log_ends
+from offtake.flows.flow_ends import report_ends
 from offtake.flows.windows import Limits
 from offtake.formats.registry import FORMATS
 from offtake.scheduling.catalog_sync import sync_loop
 from offtake.scheduling.expiry import Expiry
+from offtake.scheduling.freshness import FreshnessJudge
 from offtake.scheduling.housekeeping import maintenance_loop
 from offtake.scheduling.ingestor import Ingestor
 from offtake.scheduling.job_loader import JobLoader
 from offtake.scheduling.predecessors import find_kept
 from offtake.scheduling.scheduler import enqueue_due_runs, repair_future_slots
 from offtake.scheduling.worker import Worker
+from offtake.scheduling.worker_watch import WorkerWatch
 from offtake.settings import Settings
 from offtake.store import batches, runs
 from offtake.store.database import Database, StoreBusyError, StoreFullError
@@ -151,6 +153,8 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
 
     expiry = Expiry(database, clock, limits_of(settings), settings.retry_alert_seconds)
 
+    judge, workers = FreshnessJudge(database, clock), WorkerWatch(database, clock)
+
     def alert() -> None:
         alert_failing_flows(
             database, clock.now_ms(), settings.failure_alert_threshold, disable=settings.disable_flow_after_alert
@@ -165,11 +169,13 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
         if repaired_at is None or clock.elapsed_ms() - repaired_at >= _REPAIR_MS:
             begun = clock.elapsed_ms()
             repaired_at = begun if _log_crash("repairing slots", repair) else repaired_at
-            _log_crash("logging ended flows", lambda: log_ends(database, clock))
+            _log_crash("reporting ends of flows", lambda: report_ends(database, clock))
         if _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock)):
             COUNTS.set(SCHEDULER_TICK, to=clock.now_ms() / 1000)
         _log_crash("alerting about failing flows", alert)
         _log_crash("ending waits", lambda: _end_waits(database, expiry))
+        _log_crash("judging the freshness of flows", judge.judge_if_due)
+        _log_crash("watching for workers", workers.look_if_due)
         database.wakeup.wait(seen, _TICK_SECONDS)
         stop.wait(_SHORTEST_PAUSE_SECONDS)
 

@@ -1,17 +1,14 @@
-"""Waiting runs: ends those whose retry window has ended, and logs an alert for those that wait long."""
+"""Waiting runs: ends those whose retry window has ended, and reports those that wait long."""
 
-import logging
 from dataclasses import dataclass, field
 from typing import Final
 
 from offtake.clock import Clock
 from offtake.flows import windows
 from offtake.flows.windows import Limits
-from offtake.store import waits
+from offtake.store import run_events, waits
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run
-
-_log = logging.getLogger(__name__)
 
 _LAST_TRY_MS: Final = 10_000
 """An overdue run may still get its last attempt for so long, also when the clock has jumped past its deadline."""
@@ -52,28 +49,18 @@ class Expiry:
         waits.correct_clock(self.database, self.clock.now_ms())
 
     def alert(self) -> None:
-        """Log each run that has waited long, once."""
+        """Report each run that has waited long, once."""
         before = self.clock.now_ms() - round(self.alert_seconds * 1000)
         with self.database.reading() as session:
             if not waits.list_unalerted(session, before):
                 return
-        lines = []
         with self.database.writing() as session:
+            now = self.clock.now_ms()
             for run in waits.list_unalerted(session, before):
-                run.alerted_at = self.clock.now_ms()
-                flow = session.get(Flow, run.flow_id)
-                lines.append(_warning(run, flow))
-        for line in lines:
-            _log.warning("%s", line)
+                run.alerted_at = now
+                seconds = max(0, now - (run.waiting_since or now)) / 1000
+                fields = {"address": run.address, "seconds": seconds, **run_events.error_fields(run.wait_reason)}
+                run_events.record(session, "run.waiting_long", run, now, **fields)
 
     def _window(self, flow: Flow | None, run: Run) -> int:
         return windows.window_of(flow, run.trigger, self.limits)(run.waiting_since or run.created_at)
-
-
-def _warning(run: Run, flow: Flow | None) -> str:
-    name = f"flow {flow.id} ({flow.name})" if flow else f"flow {run.flow_id}"
-    destination = run.address or f"target connection {run.target_connection_id}"
-    reason = run.wait_reason
-    minutes = max(0, (run.alerted_at or 0) - (run.waiting_since or 0)) / 60_000
-    cause = f"{reason['code']} {reason['message']}" if reason else ""
-    return f"{name}: run {run.id} to {destination} has waited for {minutes:.0f} minutes: {cause}"

@@ -19,7 +19,7 @@ from offtake.sandboxes.purge import PurgeTargets
 from offtake.scheduling import ingestor
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.table_upkeep import TableUpkeep
-from offtake.store import health, run_totals, sandbox_states
+from offtake.store import events, health, run_totals, sandbox_states
 from offtake.store.tables import Sandbox
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 1.0
 _SWEEP_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
+_EVENTS_AT_ONCE: Final = 1000
 
 
 def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
@@ -61,6 +62,7 @@ def run_maintenance(backend: Backend, *, sweeps: bool, tables: TableUpkeep | Non
         with backend.database.writing() as session:
             health.forget_old(session, backend.clock.now_ms())
             web_sessions.remove_expired(session, backend.clock.now_ms())
+        yield from _delete_old_events(backend)
         yield from run_totals.fill_in(backend.database)
         yield from _end_signatures(backend)
     if sweeps and backend.settings.landing_zone_retention_days:
@@ -75,6 +77,15 @@ def empty_sandbox(backend: Backend, sandbox_id: str) -> Iterator[None]:
     places = PurgeTargets(backend.zones, backend.uploads)
     now = backend.clock.now_ms()
     yield from purge.empty(backend.database, backend.lake, places, sandbox_id, now)
+
+
+def _delete_old_events(backend: Backend) -> Iterator[None]:
+    before = backend.clock.now_ms() - backend.settings.event_days * _DAY_MS
+    while True:
+        with backend.database.writing() as session:
+            if events.delete_old(session, before, _EVENTS_AT_ONCE) < _EVENTS_AT_ONCE:
+                return
+        yield
 
 
 def _end_signatures(backend: Backend) -> Iterator[None]:

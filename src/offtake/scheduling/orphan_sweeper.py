@@ -4,8 +4,7 @@ Files are removed only of runs whose failure is committed: no worker delivers th
 Of delivered runs, only temporary and superseded files are removed.
 """
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sqlalchemy import select
@@ -15,13 +14,13 @@ from offtake.deployment.backend import Backend
 from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.cleanup import remove_temporary_files
 from offtake.exporting.disposal import dispose
+from offtake.exporting.plan import error_document
 from offtake.failpoints import failpoint
 from offtake.scheduling.job_loader import JobLoader
-from offtake.store import run_parts
+from offtake.store import run_events, run_parts
+from offtake.store.events import FieldValue
 from offtake.store.run_states import SECOND_LOOK_MS
 from offtake.store.tables import Run
-
-_log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 20
 _SOON_MS: Final = 30_000
@@ -56,8 +55,8 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
         try:
             job = loader.load(session, run_id)
         except (NoResultFound, OfftakeError):
-            _log.warning("run %s: its destination was deleted; files that it left there are not removed", run_id)
-            _set_sweep_due(backend, run_id, None)
+            gone = "Its destination was deleted. Remove the files that the run left there by hand."
+            _set_sweep_due(backend, run_id, None, {"reason": "deleted", "message": gone})
             return
     age = now - run.completed_at
     try:
@@ -66,16 +65,23 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
         else:
             remove_temporary_files(job, backend.database, datasets, parts)
     except DeliveryError as error:
-        _log.warning("run %s: the files that it left at its destination cannot be removed yet: %s", run_id, error)
-        _set_sweep_due(backend, run_id, now + (min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS))
+        pause = min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS
+        owed = {"reason": "pending", **run_events.error_fields(error_document(error))}
+        _set_sweep_due(backend, run_id, now + pause, owed)
         return
     failpoint("swept")
     # A slow writer may have written again since; it cannot after the second sweep.
     _set_sweep_due(backend, run_id, run.completed_at + SECOND_LOOK_MS if 0 <= age < SECOND_LOOK_MS else None)
 
 
-def _set_sweep_due(backend: Backend, run_id: str, due: int | None) -> None:
+def _set_sweep_due(
+    backend: Backend, run_id: str, due: int | None, owed: Mapping[str, FieldValue] | None = None
+) -> None:
+    """Set when the run is swept next. `owed`: why its files stay, to be reported."""
     with backend.database.writing() as session:
         run = session.get(Run, run_id)
-        if run is not None:
-            run.sweep_due = due
+        if run is None:
+            return
+        run.sweep_due = due
+        if owed is not None:
+            run_events.record_owed(session, run, backend.clock.now_ms(), owed)

@@ -72,5 +72,5 @@ def _load_job(loader: JobLoader, database: Database, run_id: str) -> ExportJob |
     except DeliveryError:
         raise
     except (NoResultFound, OfftakeError):
-        _log.warning("run %s: its destination was deleted; files that it left there are not removed", run_id)
+        # The orphan sweeper reports the files that it left there.
         return None

@@ -14,9 +14,10 @@ from offtake.failpoints import failpoint
 from offtake.flows import flows, runs
 from offtake.flows.runs import NewRun
 from offtake.flows.schedule import Schedule, next_slot
-from offtake.store import health, waits
+from offtake.store import events, health, run_events, waits
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database, StoreBusyError, StoreFullError
+from offtake.store.events import Event
 from offtake.store.run_states import LIVE
 from offtake.store.runs import live_run
 from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
@@ -55,14 +56,13 @@ def repair_future_slots(database: Database, clock: Clock) -> int:
         ahead = [flow_id for flow_id, schedule, due in enabled if _is_ahead(flow_id, schedule, due, now)]
     corrected = 0
     for some in _in_pages(ahead):
+        count = 0
         with database.writing() as session:
             for flow in session.scalars(select(Flow).where(Flow.id.in_(some)).with_for_update(skip_locked=True)):
-                corrected += _correct_flow(session, flow, now)
-    if corrected:
-        _log.warning(
-            "%d flow(s) were scheduled too far ahead and were reset to their next slot; was the clock set back?",
-            corrected,
-        )
+                count += _correct_flow(session, flow, now)
+            corrected += count
+            if count:
+                events.record(session, Event("schedule.reset", events.DEPLOYMENT, now * 1000, fields={"flows": count}))
     return corrected
 
 
@@ -135,7 +135,7 @@ def _enqueue_flows(session: Session, ids: Sequence[str], now_ms: int) -> list[Ru
         elif flow.next_run_s is None and not _supersedes(live[flow.id], slot, flow, sources[flow.source_connection_id]):
             flow.next_run_s = slot
         else:
-            _log.info("flow %s: slot %s skipped, its last run is still live", flow.id, slot)
+            run_events.record(session, "schedule.skipped", live[flow.id], now_ms, slot=slot * 1000)
     health.hold_new(session, created, now_ms)
     return created
 

@@ -92,7 +92,7 @@ class Worker:
                 if failure is not None:
                     span.fail(failure.code)
         except LeaseLostError:
-            _log.warning("run %s: another worker has taken over", lease.run_id)
+            _log.info("run %s: this worker has lost its lease and stops", lease.run_id)
         finally:
             waits.leave_probe(self.context.database, lease, self.context.clock.now_ms())
 
@@ -117,7 +117,8 @@ class Worker:
             if exhaustion(error) is not None:
                 runs.release(self.context.database, lease)
                 raise
-            _log.exception("run %s failed", lease.run_id)
+            if not isinstance(error, DeliveryError):
+                _log.exception("run %s stopped unexpectedly", lease.run_id)
             failure = _unexpected(error)
         if failure is not None:
             was_contacted = not (lease.failure is not None or lease.cancelled)

@@ -11,8 +11,10 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from offtake.errors import LeaseLostError
+from offtake.store import events
 from offtake.store.conditions import HELD_BATCH, LOADING_BATCH, QUEUED_BATCH
 from offtake.store.database import Database
+from offtake.store.events import Event, EventKind, FieldValue
 from offtake.store.leases import LeaseMonitor
 from offtake.store.tables import Batch, BatchFile, Dataset
 from offtake.store.tables.documents import BatchError
@@ -73,11 +75,16 @@ def claim_next(database: Database, owner: str, watch: LeaseMonitor, now_ms: int,
         free += [(Batch.id == batch_id) & (Batch.heartbeat_counter == counter) for batch_id, counter in expired.items()]
         oldest = select(Batch).where(QUEUED_BATCH, or_(*free), Batch.dataset_id.not_in(busy))
         batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
-        return None if batch is None else claim_batch(batch, owner, now_ms, lease_ms)
+        return None if batch is None else claim_batch(session, batch, owner, now_ms, lease_ms)
 
 
-def claim_batch(batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
+def claim_batch(session: Session, batch: Batch, owner: str, now_ms: int, lease_ms: int) -> BatchLease:
     """Take the lease of a batch that the caller has locked."""
+    if batch.status == PROCESSING and batch.lease_owner is not None:
+        record_event(session, "batch.taken_over", batch, now_ms, attempt=batch.fence + 1)
+    elif batch.status != PROCESSING:
+        action = "import" if batch.snapshot_id is None else "revert"
+        record_event(session, "batch.started", batch, now_ms, action=action)
     batch.status = PROCESSING
     batch.fence += 1
     batch.heartbeat_counter = 1
@@ -101,6 +108,7 @@ def abandon_old(database: Database, before_ms: int, now_ms: int) -> None:
     with database.writing() as session:
         for batch in session.scalars(old.with_for_update(skip_locked=True)):
             _end(batch, ABANDONED, now_ms)
+            record_event(session, "batch.cancelled", batch, now_ms, status=ABANDONED)
 
 
 def renew(database: Database, lease: BatchLease, now_ms: int, lease_ms: int) -> None:
@@ -115,7 +123,7 @@ def release(database: Database, lease: BatchLease, now_ms: int = 0) -> None:
     """Release the batch; any ingestor may claim it at once, or from `now_ms` on, at most LONGEST_PAUSE_MS ahead."""
     with database.writing() as session:
         batch = _lock_held(session, lease)
-        batch.heartbeat_counter, batch.lease_until = 0, now_ms
+        batch.heartbeat_counter, batch.lease_until, batch.lease_owner = 0, now_ms, None
 
 
 def holds(lease: BatchLease, batch: Batch) -> bool:
@@ -134,6 +142,7 @@ def complete(database: Database, lease: BatchLease, added: CommittedRows, now_ms
         batch.snapshot_id, batch.rows, batch.bytes = added.snapshot_id, added.rows, added.bytes
         batch.input_rows, batch.input_bytes = added.input_rows, added.input_bytes
         _end(batch, SUCCESS, now_ms)
+        record_event(session, "batch.imported", batch, now_ms, rows=batch.rows, bytes=batch.bytes, seconds=_took(batch))
         replaced = select(Batch).where(Batch.id.in_(batch.replaces), Batch.status == SUCCESS)
         for other in session.scalars(replaced.with_for_update()):
             other.tags = other.tags | {"acp_successor": [batch.id]}
@@ -147,12 +156,15 @@ def fail(database: Database, lease: BatchLease, errors: Sequence[BatchError], no
         batch.errors = list(errors)
         batch.failed_rows = 1 if any(error.get("rows") for error in errors) else 0
         _end(batch, FAILED, now_ms)
+        _record_failure(session, batch, now_ms)
 
 
 def mark_reverted(database: Database, lease: BatchLease, now_ms: int) -> None:
     """Mark the batch as reverted: its rows were removed from the dataset."""
     with database.writing() as session:
-        _end(_lock_held(session, lease), INACTIVE, now_ms)
+        batch = _lock_held(session, lease)
+        _end(batch, INACTIVE, now_ms)
+        record_event(session, "batch.cancelled", batch, now_ms, status=INACTIVE)
 
 
 def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[BatchError], now_ms: int) -> None:
@@ -161,6 +173,7 @@ def mark_revert_refused(database: Database, lease: BatchLease, errors: Sequence[
         batch = _lock_held(session, lease)
         batch.errors = list(errors)
         _end(batch, SUCCESS, now_ms)
+        _record_failure(session, batch, now_ms)
 
 
 def lock(session: Session, lease: BatchLease) -> tuple[Dataset, Batch]:
@@ -196,6 +209,26 @@ def next_version(version: str) -> str:
     """The version after this one: `1.0.7` after `1.0.6`."""
     last = version.removeprefix("1.0.")
     return f"1.0.{int(last) + 1 if last.isascii() and last.isdecimal() else 1}"
+
+
+def record_event(session: Session, kind: EventKind, batch: Batch, now_ms: int, **fields: FieldValue) -> None:
+    """Record an event of the batch, with its dataset's name."""
+    dataset = session.get(Dataset, batch.dataset_id)
+    names = [] if dataset is None else [dataset.name]
+    events.record(session, Event(kind, batch.sandbox_id, now_ms, batch_id=batch.id, datasets=names, fields=fields))
+
+
+def _record_failure(session: Session, batch: Batch, now_ms: int) -> None:
+    error = batch.errors[0] if batch.errors else None
+    about = {} if error is None else {"code": error["code"], "message": error["description"]}
+    record_event(session, "batch.failed", batch, now_ms, **about, seconds=_took(batch))
+
+
+def _took(batch: Batch) -> float | None:
+    """Seconds since the batch's first attempt; None before it."""
+    if batch.started_at is None or batch.completed_at is None:
+        return None
+    return max(0, batch.completed_at - batch.started_at) / 1000
 
 
 def _end(batch: Batch, status: str, now_ms: int) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT
-from offtake.store import run_totals
+from offtake.store import run_events, run_totals
 from offtake.store.database import Database
 from offtake.store.tables import Flow, Run, RunDataset, RunPart
 
@@ -33,26 +33,41 @@ def load(database: Database, run_id: str) -> tuple[str | None, list[RunPart]]:
         return session.get_one(Run, run_id).disposal, list(parts)
 
 
-def keep(database: Database, run_id: str, withdrawn: Collection[int], collected: Collection[int], now_ms: int) -> None:
-    """Keep the files of an undecided run, except the withdrawn parts. No-op when it is decided already."""
+def keep(
+    database: Database,
+    run_id: str,
+    withdrawn: Collection[int],
+    collected: Collection[int],
+    now_ms: int,
+    *,
+    elsewhere: int = 0,
+) -> None:
+    """Keep the files of an undecided run, except the withdrawn parts. No-op when it is decided already.
+
+    `elsewhere`: how many of the withdrawn files stay at another address that the target had before.
+    """
     with database.writing() as session:
         run = _lock_run(session, run_id)
         if run.disposal is None:
             _record(session, run, withdrawn, collected, now_ms)
-            _set_kept(session, run)
+            _report_elsewhere(session, run, elsewhere, now_ms)
+            _set_kept(session, run, now_ms)
 
 
-def begin_removal(database: Database, run_id: str, withdrawn: Collection[int], now_ms: int) -> int | None:
+def begin_removal(
+    database: Database, run_id: str, withdrawn: Collection[int], now_ms: int, *, elsewhere: int = 0
+) -> int | None:
     """Start an attempt to remove the files. Returns its number, or None when the run is decided or has not failed.
 
     When attempts overlap, only the last one may decide: a missing file may have been removed by another attempt, not
-    collected by the consumer.
+    collected by the consumer. `elsewhere`: as of `keep`.
     """
     with database.writing() as session:
         run = _lock_run(session, run_id)
         if run.failure is None or run.disposal not in (None, REMOVING):
             return None
         _record(session, run, withdrawn if run.disposal is None else (), (), now_ms)
+        _report_elsewhere(session, run, elsewhere, now_ms)
         run.disposal = REMOVING
         run.removals += 1
         return run.removals
@@ -68,7 +83,7 @@ def end_removal(
             return
         _record(session, run, withdrawn, (), now_ms)
         if collected:
-            _set_kept(session, run)
+            _set_kept(session, run, now_ms)
         else:
             run.disposal = REMOVED
 
@@ -149,13 +164,23 @@ def what_follows(session: Session, run: Run) -> str:
     return NEXT
 
 
-def _set_kept(session: Session, run: Run) -> None:
+def _report_elsewhere(session: Session, run: Run, count: int, now_ms: int) -> None:
+    if count:
+        message = "The files stay, because the flow's target now has another address. Remove them there by hand."
+        run_events.record(session, "run.files_owed", run, now_ms, reason="moved", files=count, message=message)
+
+
+def _set_kept(session: Session, run: Run, now_ms: int) -> None:
     session.flush()
-    message = describe(_verified_parts(session, run.id), what_follows(session, run))
+    parts = _verified_parts(session, run.id)
+    message = describe(parts, what_follows(session, run))
     item: InfoItem = {"code": FILES_KEPT.code, "message": message, "type": "Warning"}
     run.disposal = KEPT
     run_totals.record(session, run)
     run.warnings = [*run.warnings, item]
+    rows = sum(part.rows or 0 for part in parts)
+    owed = {"reason": "kept", "files": len(parts), "rows": rows, **run_events.error_fields(item)}
+    run_events.record(session, "run.files_owed", run, now_ms, **owed)
 
 
 def _record(session: Session, run: Run, withdrawn: Collection[int], collected: Collection[int], now_ms: int) -> None:

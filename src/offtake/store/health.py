@@ -13,7 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
-from offtake.store.tables import DestinationHealth, Run
+from offtake.store import events, run_events
+from offtake.store.events import Event, EventKind, FieldValue
+from offtake.store.tables import Connection, DestinationHealth, Run
 
 Admission = Literal["known", "probe", "held"]
 
@@ -23,6 +25,8 @@ PROBE_MS: Final = 60_000
 """After so long, another run may probe: the worker of the first may have died."""
 _LATER_MS: Final = 1_000
 """How long a run is held when the worker may not probe an unavailable destination now."""
+_FLAPPING_MS: Final = 600_000
+"""A destination that fails again within this time after a reported outage is not reported again before it is over."""
 _MAX_PAUSE_SECONDS: Final = 86_400.0
 _FRESH_MS: Final = 10_000
 _FORGET_MS: Final = 7 * 86_400_000
@@ -98,6 +102,10 @@ def note_answer(session: Session, address: str, now_ms: int) -> None:
     was_unavailable = health.unavailable_since is not None
     health.answered_at = health.noted_at = now_ms
     _forget_outage(health)
+    if health.reported_since is not None:
+        since, health.reported_since = health.reported_since, None
+        lasted = max(0, now_ms - since) / 1000
+        _record_event(session, "connection.available", address, now_ms, since=since, seconds=lasted)
     _release(session, address, now_ms if was_unavailable else None)
 
 
@@ -121,6 +129,11 @@ def note_failure(
     health.next_at = max(next_at, now_ms + round(1000 * min(failure.retry_after, _MAX_PAUSE_SECONDS)))
     health.probing_until = health.probe_run_id = None
     _hold_others(session, health, run.id, health.next_at, now_ms)
+    flaps = health.reported_at is not None and 0 <= now_ms - health.reported_at < _FLAPPING_MS
+    if health.reported_since is None and not flaps:
+        health.reported_since, health.reported_at = health.unavailable_since, now_ms
+        error = run_events.error_fields(failure.reason)
+        _record_event(session, "connection.unavailable", address, now_ms, **error, until=health.next_at)
     return health.next_at
 
 
@@ -155,6 +168,26 @@ def forget_old(session: Session, now_ms: int) -> None:
     live = select(Run.id).where(Run.address == DestinationHealth.address, IN_QUEUE).exists()
     last = func.coalesce(DestinationHealth.noted_at, 0)
     session.execute(delete(DestinationHealth).where(last < now_ms - _FORGET_MS, ~live))
+
+
+def _record_event(session: Session, kind: EventKind, address: str, now_ms: int, **fields: FieldValue) -> None:
+    """Record an event of the destination in each sandbox that has connections to it, naming the oldest one."""
+    columns = (Connection.sandbox_id, Connection.id, Connection.name, Connection.connection_spec_id)
+    query = select(*columns).where(or_(Connection.address == address, Connection.id == address))
+    found: dict[str, list[Any]] = {}
+    for row in session.execute(query.order_by(Connection.created_at, Connection.id)):
+        found.setdefault(row.sandbox_id, []).append(row)
+    for sandbox_id, rows in found.items():
+        happened = Event(
+            kind,
+            sandbox_id,
+            now_ms,
+            connection_id=rows[0].id,
+            connection_name=rows[0].name,
+            connection_spec_id=rows[0].connection_spec_id,
+            fields={"address": address, "connections": len(rows), **fields},
+        )
+        events.record(session, happened)
 
 
 def _lock(session: Session, address: str) -> DestinationHealth:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.formats.losses import LossDocument
-from offtake.store import disposals
+from offtake.store import disposals, run_events
 from offtake.store.database import Database
 from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_states import SUCCESS
@@ -55,6 +55,7 @@ def record_part(database: Database, lease: Lease, number: int, record: PartRecor
         _set_record(part, record)
         part.finished_at = now_ms
         part.left = [name for name in part.left or () if name != part.key] or None
+        run_events.log_part(session, run, part, now_ms)
 
 
 def record_intent(database: Database, lease: Lease, number: int, record: PartRecord, now_ms: int) -> None:

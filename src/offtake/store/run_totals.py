@@ -17,9 +17,9 @@ def record(session: Session, run: Run) -> None:
     """Set the totals of a run whose finished files are delivered, before or after it ends."""
     session.flush()
     totals = select(func.coalesce(func.sum(RunPart.rows), 0), func.coalesce(func.sum(RunPart.bytes), 0))
-    run.rows, run.bytes = session.execute(
-        totals.where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))
-    ).one()
+    rows, size = session.execute(totals.where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))).one()
+    # PostgreSQL adds up to decimals.
+    run.rows, run.bytes = int(rows or 0), int(size or 0)
 
 
 def fill_in(database: Database) -> Iterator[None]:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.errors import CANCELLED
-from offtake.store import disposals, queue, run_totals
+from offtake.store import disposals, queue, run_events, run_totals
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
@@ -51,6 +51,7 @@ def claim(
         if found is None:
             return None
         run = found.run
+        _record_claim(session, run, now_ms)
         run.status = PROCESSING
         run.fence += 1
         run.heartbeat_counter = 1
@@ -72,6 +73,16 @@ def claim(
             retries=run.retries or {},
             traceparent=run.traceparent,
         )
+
+
+def _record_claim(session: Session, run: Run, now_ms: int) -> None:
+    """Record that the run is started or taken over; nothing when it continues after a wait or was released."""
+    if run.failure is not None or run.cancel_requested:
+        return
+    if run.fence == 0:
+        run_events.record_started(session, run, now_ms)
+    elif run.status == PROCESSING and run.lease_owner is not None:
+        run_events.record(session, "run.taken_over", run, now_ms, attempt=run.fence + 1)
 
 
 def cancel(session: Session, flow_id: str, now_ms: int) -> None:
@@ -113,7 +124,8 @@ def release(database: Database, lease: Lease) -> None:
     """Release the run; any worker may claim it at once and continue from what has been recorded."""
     with database.writing() as session:
         run = lock_run(session, lease)
-        run.heartbeat_counter = 0
+        # Without an owner, the next claim is not a takeover from a dead worker.
+        run.heartbeat_counter, run.lease_owner = 0, None
         run.claims = max(0, run.claims - 1)
 
 
@@ -211,6 +223,7 @@ def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     run.rows, run.bytes = run.rows or 0, run.bytes or 0
     flow = session.get(Flow, run.flow_id)
     if flow is None:
+        run_events.record_end(session, run, now_ms, None)
         return
     flow.last_run_id = run.id
     flow.last_run_state = status
@@ -218,5 +231,8 @@ def _end(session: Session, run: Run, status: str, now_ms: int) -> None:
     flow.last_run_completed_at = now_ms
     if status == SUCCESS:
         flow.failures, flow.failing_since = 0, None
+        if run.moves_position:
+            flow.delivered_up_to = run.planned_at or now_ms
     elif not run.cancel_requested:
         flow.failures += 1
+    run_events.record_end(session, run, now_ms, flow.failures or None)

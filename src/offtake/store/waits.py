@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem, Retries
 from offtake.errors import DESTINATION_UNAVAILABLE, LeaseLostError
-from offtake.store import health, run_leases, run_parts, runs
+from offtake.store import health, run_events, run_leases, run_parts, runs
 from offtake.store.conditions import LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.health import IN_QUEUE, Failure
@@ -65,6 +65,7 @@ def defer(database: Database, lease: Lease, wait: Wait, pause: Callable[[int], f
             run.held = lease.admission == "probe"
         if wait.until_ms is not None:
             run.not_before = min(run.not_before, max(now_ms, wait.until_ms))
+        run_events.record_wait(session, run, now_ms, run.not_before)
         return run.not_before
 
 

@@ -67,7 +67,7 @@ BYTES: Final = _counter(
     "delivered_bytes", "Bytes of the files of runs that were delivered.", "type", "format", "sandbox"
 )
 FILES: Final = _counter("delivered_files", "Data files of runs that were delivered.", "type", "format", "sandbox")
-PARTS: Final = _counter("parts_written", "Parts (files) that were written and confirmed.", "type", "format")
+PARTS: Final = _counter("parts_written", "Parts (files) that were written and confirmed.", "sandbox")
 RETRIES: Final = _counter("retries", "Retries after transient errors, by the error's code.", "code")
 WAITS: Final = _counter("run_waits", "Waits of runs in the queue that began, by the reason's code.", "code")
 TAKEN_OVER: Final = _counter(
@@ -115,10 +115,10 @@ DISK_FREE: Final = _gauge("disk_free_bytes", "Free bytes of the disk of a folder
 DISK_SIZE: Final = _gauge("disk_size_bytes", "Size in bytes of the disk of a folder of the deployment.", "place")
 
 FLOWS: Final = _state("flows", "Flows, by state.", "state", "sandbox")
-FLOWS_LATE: Final = _state("flows_late", "Flows whose delivery is late.", "sandbox")
-LATENESS: Final = _state(
-    "flow_lateness_max_seconds", "How late the latest flow is, from the slot that is not delivered; 0: none.", "sandbox"
+FLOWS_LATE: Final = _state(
+    "flows_late", "Flows whose delivery is late, by their freshness target or their schedule.", "sandbox"
 )
+LATENESS: Final = _state("flow_lateness_max_seconds", "For how long the latest flow has been late; 0: none.", "sandbox")
 FLOWS_FAILING: Final = _state("flows_failing", "Enabled flows whose last run failed and was not cancelled.", "sandbox")
 RUNS_WAITING: Final = _state(
     "runs_waiting", "Runs in the queue, by why they wait; `none`: only for a worker.", "code", "sandbox"

@@ -54,7 +54,7 @@ class BatchError(TypedDict):
 
 
 class ReportedWait(TypedDict):
-    """The last event about the waits of a run: its cause and its time, and the waits since then without an event.
+    """The last event about a repeated trouble of a run: its cause and its time, and how often it occurred since then.
 
     `code`: of the cause. `at`: epoch milliseconds.
     """

@@ -73,7 +73,8 @@ class Flow(Entity, Base):
     `ends_logged`: the days before its end at which a warning was logged; None again when the end changes.
     `freshness_seconds`: its target, "delivered up to at most so long ago"; None for the rule by its schedule.
     `delivered_up_to`: until when the dataset's rows are delivered: the time of the plan of the last run that succeeded.
-    `late_since`: since when it is late, as the event about it reports; None while it is not.
+    `judged_from`: from when on deliveries are expected, because it was enabled, or its schedule or target changed; None
+    for its creation. `late_since`: since when it is late, as the event about it reports; None while it is not.
     """
 
     __tablename__ = "flows"
@@ -103,4 +104,5 @@ class Flow(Entity, Base):
     ends_logged: Mapped[list[int] | None]
     freshness_seconds: Mapped[int | None]
     delivered_up_to: Mapped[int | None]
+    judged_from: Mapped[int | None]
     late_since: Mapped[int | None]

@@ -11,6 +11,9 @@ class DestinationHealth(Base):
 
     `unavailable_since` and `reason` are set while it does not answer; runs then wait until `next_at`. `noted_at`: when
     the row was last written. Until `probing_until`, the run `probe_run_id` probes it and the others wait.
+
+    `reported_at`: when the last event about an outage was recorded. `reported_since`: since when that outage lasts;
+    None when its end was reported.
     """
 
     __tablename__ = "destination_health"
@@ -24,3 +27,5 @@ class DestinationHealth(Base):
     next_at: Mapped[int | None]
     probing_until: Mapped[int | None]
     probe_run_id: Mapped[str | None]
+    reported_at: Mapped[int | None]
+    reported_since: Mapped[int | None]

@@ -32,7 +32,7 @@ class Run(Stamp, Base):
     `rows`, `bytes`: what it delivered, set when it ends (`store.run_totals`).
 
     A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
-    `wait_reported`: the last event about its waits; None before the first.
+    `wait_reported`: the last event about its waits or, when it has ended, about files that it left; None before it.
 
     `request_id`: of the request that created it; None for runs of the schedule. `traceparent`: the context of the trace
     that created it; None without tracing.
