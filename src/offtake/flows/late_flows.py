@@ -23,9 +23,7 @@ class LateFlow:
 
 def late_flows(session: Session, now_ms: int) -> Iterator[LateFlow]:
     """The flows that are late at `now_ms`. Only those that may be late are judged: few, unless much is wrong."""
-    live = {
-        flow_id: slot_ms for flow_id, slot_ms in session.execute(select(Run.flow_id, Run.scheduled_at).where(LIVE_RUN))
-    }
+    live = dict(session.execute(select(Run.flow_id, Run.scheduled_at).where(LIVE_RUN)).all())
     columns = (Flow.id, Flow.sandbox_id, Flow.state, Flow.schedule, Flow.next_run_s, Flow.freshness_seconds)
     times = (Flow.delivered_up_to, Flow.judged_from, Flow.created_at)
     for flow in session.execute(select(*columns, *times).where(Flow.state == ENABLED, _may_be_late(now_ms))):
