@@ -26,7 +26,7 @@ from offtake.telemetry.definitions import METRICS
 
 _log = logging.getLogger(__name__)
 
-_FRESH_SECONDS: Final = 5.0
+FRESH_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.005
 _STARTED_AT_ZERO: Final = (
     (metrics.STORE_ERRORS, ("busy",)),
@@ -46,10 +46,10 @@ class MetricsPage:
     """The page of one process. Its values from the database are at most some seconds old, if the database answers.
 
     `whole`: whether it has the state of the deployment. Of workers, whose number is not limited, it has only what they
-    counted.
+    counted. `seconds`: for so long, values from the database are shown again.
     """
 
-    def __init__(self, backend: Backend, *, whole: bool = True) -> None:
+    def __init__(self, backend: Backend, *, whole: bool = True, seconds: float = FRESH_SECONDS) -> None:
         self._backend = backend
         self._reader = StoreReader(backend.settings.store_url)
         self._read: Callable[[], StoreState] = partial(_read, self._reader, backend, whole=whole)
@@ -64,11 +64,11 @@ class MetricsPage:
                 "metrics",
                 self._read_store,
                 "store_unavailable",
-                seconds=_FRESH_SECONDS,
+                seconds=seconds,
                 renew=self._reader.renew,
                 logs=False,
             ),
-            Check("disks", self._read_disks, "lake_unavailable", seconds=_FRESH_SECONDS, logs=False),
+            Check("disks", self._read_disks, "lake_unavailable", seconds=seconds, logs=False),
         )
         # Not the thread pool of requests, which may all wait for the database.
         self._renderer = ThreadPoolExecutor(1, thread_name_prefix="metrics")
