@@ -205,6 +205,9 @@ def _disk_error(error: BaseException | None) -> str | None:
 class _CountingPool(QueuePool):
     """Counts how often a thread waits because all connections are in use."""
 
+    # It logs by this name, as the pools of the library do: nothing below warnings.
+    __module__ = "sqlalchemy.pool.impl"
+
     def _do_get(self) -> ConnectionPoolEntry:
         if self.checkedout() >= self.size() + _POOL_OVERFLOW:
             COUNTS.add(POOL_WAITS)
