@@ -16,6 +16,7 @@ from offtake.destinations.registry import DESTINATIONS
 from offtake.errors import DELIVERY_CODES
 from offtake.settings import Settings
 from offtake.store.event_kinds import CONTEXT, FIELDS, KINDS
+from offtake.telemetry.definitions import METRICS
 
 ERRORS = """# Errors
 
@@ -112,6 +113,22 @@ with a target of seven hours, and *prices*, whose dataset was deleted. At 16:00,
 
 ```
 {day}```
+"""
+METRICS_PAGE = """# Metrics
+
+What `/metrics` shows. [Monitoring](monitoring.md) says where it is, how to read it, and what labels mean. This page is
+generated from `offtake.telemetry.definitions`.
+
+## What a process counts
+
+{process}
+
+On Linux, there are also the usual `process_…`: processor time, memory, open files and the start of the process. They
+are of the process itself, without its children, which write files and parse imports.
+
+## The state of the deployment
+
+{deployment}
 """
 DECLARATIONS = "../src/offtake/client/destinations.json"
 """The declarations that the command line's options are made from; they import no destination's library."""
@@ -211,9 +228,20 @@ def pages() -> dict[str, str]:
             fields=_table(("Field", "Meaning"), [(f"`{name}`", text) for name, text in FIELDS.items()]),
             day=(Path(__file__).parent / "log-of-a-day.txt").read_text(),
         ),
+        "metrics.md": METRICS_PAGE.format(process=_metrics("process"), deployment=_metrics("deployment")),
         "settings.md": SETTINGS.format(settings=_table(("Variable", "Default", "Meaning"), settings)),
         DECLARATIONS: json.dumps([_declaration(one) for one in DESTINATIONS], indent=1, ensure_ascii=False) + "\n",
     }
+
+
+def _metrics(scope: str) -> str:
+    """The table of the metrics of a process, or of the deployment."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.help)
+        for one in METRICS
+        if one.scope == scope
+    ]
+    return _table(("Metric", "Type", "Labels", "Meaning"), rows)
 
 
 def _declaration(destination: Destination) -> dict[str, Any]:

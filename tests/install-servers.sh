@@ -13,6 +13,7 @@ debian() { # what for, then packages; none of them is to start a server of its o
 if [ "${1:-}" = deploy ]; then
     [ -x /usr/sbin/nginx ] || debian nginx nginx-light
     command -v systemd-analyze >/dev/null || debian systemd-analyze systemd
+    command -v promtool >/dev/null || debian "promtool, of Prometheus," prometheus
     exit
 fi
 if [ "${1:-}" = java ]; then

@@ -359,10 +359,31 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=65_535,
-        description="Port on which `offtake worker` serves `/healthz` and `/readyz`. Default: none.",
+        description="Port on which `offtake worker` serves `/healthz`, `/readyz` and `/metrics`. Default: none.",
     )
     worker_host: str = Field(
         default="127.0.0.1", description="Address on which `offtake worker` listens with `worker_port`."
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port on which `offtake serve` serves `/metrics`, and `/healthz` and `/readyz`, apart from the "
+        "API. Default: none.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address on which `offtake serve` listens with `metrics_port`."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token that `/metrics` requires, 16 characters or more. With it, `/metrics` is also served "
+        "on the port of the API. Default: `/metrics` is served on `metrics_port` and `worker_port` only, without a "
+        "token.",
+    )
+    tracing: bool = Field(
+        default=False,
+        description="Send traces by OTLP over HTTP, as the standard variables `OTEL_…` say; needs `offtake[otel]`.",
     )
     sign_ins_per_minute: int = Field(
         default=10,

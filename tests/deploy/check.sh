@@ -47,6 +47,17 @@ for unit in "$work"/units/*.service; do
     tail -n 1 "$work/score" | sed "s|.*exposure level for|security:|"
 done
 
+(cd deploy/prometheus && promtool check config prometheus.yml > "$work/said" 2>&1) ||
+    { cat "$work/said" >&2; fail "prometheus/prometheus.yml"; }
+promtool check rules --lint=all --lint-fatal deploy/prometheus/alerts.yml > "$work/said" 2>&1 ||
+    { cat "$work/said" >&2; fail "prometheus/alerts.yml"; }
+promtool test rules tests/deploy/alerts_test.yml > "$work/said" 2>&1 ||
+    { cat "$work/said" >&2; fail "an alert of prometheus/alerts.yml"; }
+# Names, units and texts, as Prometheus's conventions have them.
+"$PWD/.venv/bin/python" -m tests.deploy.metrics_page > "$work/page" && promtool check metrics < "$work/page" > "$work/said" 2>&1 ||
+    { cat "$work/said" >&2; fail "/metrics"; }
+echo "prometheus: valid, $(grep -c '      - alert:' deploy/prometheus/alerts.yml) alerts tested"
+
 openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=offtake.example \
     -keyout "$work/privkey.pem" -out "$work/fullchain.pem" 2> /dev/null
 sed "s|/etc/offtake/tls/|$work/|" deploy/nginx/offtake.conf > "$work/offtake.conf"

@@ -21,6 +21,7 @@ from offtake.engines.local import LocalEngine
 from offtake.flows import dataset_exports
 from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import report_ends
+from offtake.metrics.store_state import read_state
 from offtake.scheduling.background import limits_of
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.housekeeping import run_maintenance
@@ -167,6 +168,8 @@ def test_background_loops_read_no_table_that_grows(delivered: tuple[Deployment, 
         alert_failing_flows(database, deployed.clock.now_ms(), 1, disable=True)
         for _ in run_maintenance(backend, sweeps=True):
             pass
+        with database.reading() as session:
+            read_state(session, deployed.clock.now_ms())
     assert list(plans.scans.values()) == [], list(plans.scans)
     assert len(plans.seen) > 50
 

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from offtake.access.sign_ins import SignIns
 from offtake.api import errors
@@ -23,6 +24,7 @@ from offtake.api.error_types import (
 from offtake.api.openapi import schema
 from offtake.api.request_log import RequestLogMiddleware
 from offtake.deployment.backend import Backend
+from offtake.metrics.page import MetricsPage
 
 _NO_PREFIX: Final = ("health", "reference", "tokens")
 _FLOW_MODULES: Final = (
@@ -55,6 +57,13 @@ _SERVICES: Final = (
     (AUDIT, ("audit",)),
 )
 """The modules of routers by the prefix of their service, in the order of the API's document."""
+_NO_TELEMETRY: Final[TelemetryConfig] = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 _RESOURCES: Final = {
     "connectionSpecs": ("specs",),
     "flowSpecs": ("specs",),
@@ -80,21 +89,33 @@ _RESOURCES: Final = {
 """The modules of each resource of Flow Service, or of a resource and the last step of a longer path."""
 
 
-def create_app(backend: Backend) -> FastAPI:
-    """Create the application that serves all of the contract's services; it starts no background work."""
+def create_app(backend: Backend, metrics: MetricsPage | None = None) -> FastAPI:
+    """Create the application that serves all of the contract's services; it starts no background work.
+
+    `metrics`: a page that it serves too; the caller sees to it that a token is required.
+    """
     app = create_empty_app(backend)
     include(app, "", _NO_PREFIX)
+    if metrics is not None:
+        include_metrics(app, metrics)
     for prefix, modules in _SERVICES:
         include(app, prefix, modules)
     schema.install(app)
     return app
 
 
-def create_health_app(backend: Backend) -> FastAPI:
-    """Create the application of a worker: the health checks only."""
+def create_monitoring_app(backend: Backend, metrics: MetricsPage) -> FastAPI:
+    """Create the application of a worker's port, and of a server's port for metrics: health checks and metrics."""
     app = create_empty_app(backend, is_documented=False)
     include(app, "", ("health",))
+    include_metrics(app, metrics)
     return app
+
+
+def include_metrics(app: FastAPI, metrics: MetricsPage) -> None:
+    """Serve `/metrics`."""
+    app.state.metrics = metrics
+    include(app, "", ("metrics",))
 
 
 def create_empty_app(backend: Backend, *, raises: bool = False, is_documented: bool = True) -> FastAPI:
@@ -105,6 +126,8 @@ def create_empty_app(backend: Backend, *, raises: bool = False, is_documented: b
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=schema.operation_id,
+        # The framework's own would contain queries, some of which hold secrets: `telemetry.tracing` makes the spans.
+        telemetry=_NO_TELEMETRY,
     )
     app.state.backend = backend
     app.state.sign_ins = SignIns(backend.settings.sign_ins_per_minute)

@@ -27,6 +27,14 @@ _TAGS: Final = {
 }
 
 
+_PREFIXES: Final = (FLOW_SERVICE, ACTIVATION, *_TAGS)
+
+
+def service_prefix(path: str) -> str:
+    """The URL prefix of the service that the path belongs to; empty for paths outside of the services."""
+    return next((prefix for prefix in _PREFIXES if path.startswith(f"{prefix}/")), "")
+
+
 def error_tag(path: str) -> str:
     """The tag of the service that the path belongs to: the first word of an error type."""
     return next((tag for prefix, tag in _TAGS.items() if path.startswith(prefix)), "FLOW")

@@ -1,4 +1,4 @@
-"""Middleware of every request: its id, its path without a trailing slash, one log line."""
+"""Middleware of every request: its id, its path without a trailing slash, one log line, metrics and a span."""
 
 import logging
 import re
@@ -11,9 +11,13 @@ from typing import Any, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from offtake.api.error_types import service_prefix
 from offtake.deployment.backend import Backend
 from offtake.logs import request_id, same_line, with_fields
 from offtake.store.write_turns import lock_wait
+from offtake.telemetry import tracing
+from offtake.telemetry.counts import COUNTS
+from offtake.telemetry.definitions import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, OTHER
 
 _log = logging.getLogger("offtake.requests")
 
@@ -24,6 +28,9 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _LOCK_SECONDS: Final = 5.0
 """How long a writing request waits for other writers before it gets a 503."""
 _QUIET: Final = ("/healthz", "/readyz")
+_METRICS: Final = "/metrics"
+_UNTRACED: Final = (*_QUIET, _METRICS)
+_METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _LOOKING: Final = ("check", "preview")
 """Values of `x-requested-with` with which the script of the pages sends forms as a person types."""
@@ -31,7 +38,7 @@ _REPEATED: Final = (*_LOOKING, "live", "search")
 
 
 class RequestLogMiddleware:
-    """Gives each request an id, which its response and its log lines contain; see `assign_id`."""
+    """Gives each request an id, which its response and its log lines contain; see `assign_id`. Counts and traces it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,15 +54,55 @@ class RequestLogMiddleware:
         reset = request_id.set(identifier)
         reset_wait = lock_wait.set(_LOCK_SECONDS)
         began, recorder = time.perf_counter(), _ResponseRecorder()
+        COUNTS.add(HTTP_IN_FLIGHT)
         try:
-            await self._app(scope, receive, recorder.wrap_send(send, identifier))
+            if tracing.is_on() and scope["path"] not in _UNTRACED:
+                await self._traced(scope, receive, recorder, identifier, send)
+            else:
+                await self._app(scope, receive, recorder.wrap_send(send, identifier))
         finally:
             if _may_create_work(scope) and recorder.status < HTTPStatus.BAD_REQUEST:
                 backend: Backend = scope["app"].state.backend
                 backend.database.wakeup.notify()
-            _write(scope, recorder.status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            _count(scope, recorder.status, seconds)
+            _write(scope, recorder.status, seconds)
             lock_wait.reset(reset_wait)
             request_id.reset(reset)
+
+    async def _traced(
+        self, scope: Scope, receive: Receive, recorder: "_ResponseRecorder", identifier: str, send: Send
+    ) -> None:
+        """Handle the request in a span, below the caller's. It has the path's template, and no query."""
+        method = scope["method"] if scope["method"] in _METHODS else OTHER
+        attributes = {"http.request.method": method, "offtake.request_id": identifier}
+        parent = Headers(scope=scope).get("traceparent")
+        with tracing.span(method, attributes, kind="server", parent=parent) as span:
+            try:
+                await self._app(scope, receive, recorder.wrap_send(send, identifier))
+            finally:
+                route = route_of(scope)
+                span.rename(f"{method} {route}")
+                span.set({"http.route": route, "http.response.status_code": recorder.status})
+                if recorder.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    span.fail(str(recorder.status))
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    method = scope["method"] if scope["method"] in _METHODS else OTHER
+    route = route_of(scope)
+    COUNTS.add(HTTP_IN_FLIGHT, by=-1)
+    COUNTS.add(HTTP_REQUESTS, method, route, f"{status // 100}xx")
+    COUNTS.observe(HTTP_SECONDS, method, route, value=seconds)
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the request's path; `other` for paths that no route has, which could be anything."""
+    template: str | None = getattr(scope.get("route"), "path", None)
+    if template is None:
+        return OTHER
+    prefix = service_prefix(scope["path"])
+    return template if template.startswith(prefix) else prefix + template
 
 
 def _may_create_work(scope: Scope) -> bool:
@@ -88,7 +135,8 @@ class _ResponseRecorder:
 def _write(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
     # Without the query: those of the token call and of the landing zone hold secrets.
     path = scope["path"].encode("unicode_escape").decode()[:300]
-    is_quiet = path in _QUIET or (status < HTTPStatus.BAD_REQUEST and _is_look_at_page(scope, path))
+    is_repeated = path == _METRICS or _is_look_at_page(scope, path)
+    is_quiet = path in _QUIET or (status < HTTPStatus.BAD_REQUEST and is_repeated)
     level = logging.DEBUG if is_quiet else logging.INFO
     extra: dict[str, object] = {}
     if status >= HTTPStatus.BAD_REQUEST:

@@ -17,7 +17,7 @@ import typer
 from offtake import logs
 from offtake.access import clients, roles
 from offtake.access.clients import NewClient
-from offtake.api.app import create_app, create_health_app
+from offtake.api.app import create_app, create_monitoring_app
 from offtake.api.serving.listeners import bind
 from offtake.api.serving.server import BoundedServer, server_for
 from offtake.cli import output
@@ -30,8 +30,11 @@ from offtake.deployment.backend import Backend, key_file, open_backend, sole_ser
 from offtake.deployment.event_log import EventLog
 from offtake.deployment.network_settings import network_of
 from offtake.deployment.storage_settings import check_storage
+from offtake.deployment.tracing_settings import traced
 from offtake.errors import OfftakeError
 from offtake.flows import flow_ends
+from offtake.metrics import event_counts
+from offtake.metrics.page import MetricsPage
 from offtake.scheduling.background import ProcessRoles, background_services
 from offtake.settings import Settings
 from offtake.store.database import Database
@@ -62,8 +65,9 @@ def serve(
         settings = settings.model_copy(update={"multi_user": remote})
     process_roles = ProcessRoles(works=not no_worker)
     listeners = bind(host, port)
+    more_listeners = _bind_setting(settings.metrics_host, settings.metrics_port, "OFFTAKE_METRICS_PORT")
     check_storage(settings, network_of(settings))
-    with sole_server(settings) as owner:
+    with traced(settings, "server"), sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         backend.database.observers.append(EventLog())
         clients.create_organisation(backend.database, backend.clock)
@@ -73,21 +77,28 @@ def serve(
 
         clients.first_client(backend.database, backend.clock, store)
         _warn_of_roles(backend.database)
-        app = create_app(backend)
+        metrics = _metrics(backend)
+        app = create_app(backend, metrics if settings.metrics_token is not None else None)
         web.install(app)
         link = _sign_in_link(backend, app.state.sign_in_links, host, port)
         _print_ready(f"http://{host}:{port}", admin_file.admin_file(settings), link)
         flow_ends.log_ending_soon(backend.database, backend.clock)
         backend.readiness.start()
         http = HttpThread(server_for(app, settings, host, port), listeners)
+        monitoring = _monitoring_thread(backend, metrics, more_listeners)
         stop = _stop_signals()
         with background_services(backend, owner, process_roles):
             http.start()
+            if monitoring is not None:
+                monitoring.start()
             http.wait(stop)
             backend.readiness.drain()
             _drain(stop, settings.drain_seconds)
             http.stop()
+            if monitoring is not None:
+                monitoring.stop()
         app.state.sign_ins.close()
+        metrics.close()
         backend.close()
     http.leave()
 
@@ -105,18 +116,19 @@ def worker(data_dir: DataDir = None) -> None:
             f"{settings.data_dir} has no vault key. "
             "Set --data-dir to the server's data directory, or OFFTAKE_VAULT_KEY to the server's key."
         )
-    listeners = [] if settings.worker_port is None else bind(settings.worker_host, settings.worker_port)
+    listeners = _bind_setting(settings.worker_host, settings.worker_port, "OFFTAKE_WORKER_PORT")
     check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
     backend.database.observers.append(EventLog())
     clients.create_organisation(backend.database, backend.clock)
     backend.readiness.start()
-    http = None
-    if settings.worker_port is not None:
-        server = server_for(create_health_app(backend), settings, settings.worker_host, settings.worker_port)
-        http = HttpThread(server, listeners)
+    metrics = _metrics(backend, whole=False)
+    http = _monitoring_thread(backend, metrics, listeners)
     stop = _stop_signals()
-    with background_services(backend, f"worker-{uuid4()}", ProcessRoles(schedules=False)):
+    with (
+        traced(settings, "worker"),
+        background_services(backend, f"worker-{uuid4()}", ProcessRoles(schedules=False)),
+    ):
         if http is None:
             stop.wait()
         else:
@@ -125,6 +137,7 @@ def worker(data_dir: DataDir = None) -> None:
         backend.readiness.drain()
     if http is not None:
         http.stop()
+    metrics.close()
     backend.close()
 
 
@@ -166,6 +179,23 @@ class HttpThread:
             logging.shutdown()
             sys.stdout.flush()
             os._exit(0)
+
+
+def _metrics(backend: Backend, *, whole: bool = True) -> MetricsPage:
+    backend.database.observers.append(event_counts.count)
+    return MetricsPage(backend, whole=whole)
+
+
+def _bind_setting(host: str, port: int | None, setting: str) -> list[socket.socket]:
+    return [] if port is None else bind(host, port, setting)
+
+
+def _monitoring_thread(backend: Backend, metrics: MetricsPage, listeners: list[socket.socket]) -> HttpThread | None:
+    """A server of health checks and metrics; None without a port."""
+    if not listeners:
+        return None
+    host, port = listeners[0].getsockname()[:2]
+    return HttpThread(server_for(create_monitoring_app(backend, metrics), backend.settings, host, port), listeners)
 
 
 def _stop_signals() -> threading.Event:

@@ -52,23 +52,26 @@ class Readiness:
 
     def __init__(self, settings: Settings, clock: Clock, network: Network) -> None:
         access = warehouse_access(settings, network)
-        self._folder = None if access is not None else local_path(settings.lake_warehouse)
+        self.warehouse_folder = None if access is not None else local_path(settings.lake_warehouse)
+        """The folder of the warehouse on this machine; None for an object store."""
         self._clock = clock
         self._store = DatabaseProbe(settings.store_url, "alembic_version")
         self._catalog = DatabaseProbe(settings.lake_catalog_url, "iceberg_tables")
         lake_seconds = _FRESH_SECONDS if access is None else _OBJECT_STORE_SECONDS
         self._checks = [
             Check("store", self._check_store, "store_unavailable", renew=self._store.renew),
-            Check("lake", lambda: _check_lake(self._folder, access), "lake_unavailable", seconds=lake_seconds),
+            Check("lake", lambda: _check_lake(self.warehouse_folder, access), "lake_unavailable", seconds=lake_seconds),
         ]
         if settings.lake_catalog_url != settings.store_url:
             self._checks.append(Check("catalog", self._catalog.now_ms, "lake_unavailable", renew=self._catalog.renew))
         self._draining = False
+        self.clock_difference_seconds: float | None = None
+        """The database's clock minus this machine's, at the last check; 0 for SQLite, None before the first check."""
 
     def start(self) -> None:
         """Create the warehouse's folder if it is missing. From now on, a missing folder means a lost disk."""
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if self.warehouse_folder is not None:
+            self.warehouse_folder.mkdir(parents=True, exist_ok=True)
 
     def drain(self) -> None:
         """Be not ready from now on, because the process is about to stop."""
@@ -94,6 +97,7 @@ class Readiness:
         before, began = self._clock.now_ms(), self._clock.elapsed_ms()
         theirs = self._store.now_ms()
         took = self._clock.elapsed_ms() - began
+        self.clock_difference_seconds = 0.0 if theirs is None else (theirs - before - took / 2) / 1000
         # The database read its clock at some time between the two readings here.
         if theirs is not None and not -LARGEST_DIFFERENCE_MS <= theirs - before <= LARGEST_DIFFERENCE_MS + took:
             raise NotReadyError(
@@ -107,6 +111,7 @@ class Check:
 
     A thread that hangs is abandoned after ten seconds, the next one after twenty, and so on: `renew` is called, and
     another thread tries. Otherwise a connection that lost its other end would make the process unready for ever.
+    `logs`: whether changes of the result are logged.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class Check:
         *,
         seconds: float = _FRESH_SECONDS,
         renew: Callable[[], object] = lambda: None,
+        logs: bool = True,
     ) -> None:
         self._name, self._act, self._failed, self._seconds, self._renew = name, act, failed, seconds, renew
         self._lock = threading.Lock()
@@ -127,6 +133,7 @@ class Check:
         self._hangs = False
         self._result: Reason | None = failed
         self._logged: Reason | None = None
+        self._logs = logs
 
     def begin(self) -> None:
         """Start the check in a thread, unless it is running or its result is still fresh."""
@@ -187,6 +194,8 @@ class Check:
         """Write one line for each change."""
         with self._lock:
             changed, self._logged = self._logged != result, result
+        if not self._logs:
+            return
         if changed and result is None:
             _log.info("the %s is available again", self._name)
         elif changed:

@@ -19,6 +19,7 @@ from offtake.exporting.cancellation import CancellationToken, raise_if_cancelled
 from offtake.exporting.engine import PartsFailedError
 from offtake.exporting.part import PartTask, RecordIntent, WrittenPart, export_part
 from offtake.exporting.retry import exhausted_error
+from offtake.telemetry import tracing
 
 _MOST_RUNS: Final = 64
 _POLL_SECONDS: Final = 0.2
@@ -194,7 +195,7 @@ class LocalEngine:
                     self._processes,
                     mp_context=self._context,
                     initializer=_initialize_worker,
-                    initargs=(self._flags, self._lease_expiries, intents.address),
+                    initargs=(self._flags, self._lease_expiries, intents.address, tracing.child_setup()),
                 )
                 self._pool = _Pool(executor, intents)
             return self._pool
@@ -260,10 +261,16 @@ def _workers_keep_dying() -> DeliveryError:
     )
 
 
-def _initialize_worker(flags: "Array[c_byte]", lease_expiries: "Array[c_double]", intents: str) -> None:
+def _initialize_worker(
+    flags: "Array[c_byte]", lease_expiries: "Array[c_double]", intents: str, traces: tracing.Origin | None
+) -> None:
     global _stop_flags, _lease_expiries, _intents
     _stop_flags, _lease_expiries, _intents = flags, lease_expiries, IntentClient(intents)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    if traces is not None:
+        from offtake.telemetry.otlp import start_child  # noqa: PLC0415 - an extra, which takes long to load
+
+        start_child(traces)
 
 
 def _die_with_parent() -> None:

@@ -7,6 +7,7 @@ uses their names. So several processes may remove them, even one that has lost t
 import logging
 import threading
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Final
 
 from offtake.errors import CANCELLED, DeliveryError
@@ -91,7 +92,8 @@ def _remove_within_deadline(
         except Exception:  # noqa: BLE001 - the orphan sweeper retries; the run must end nevertheless
             _log.exception("run %s: its files cannot be removed yet", job.run_id)
 
-    thread = threading.Thread(target=remove, name=f"removal-{job.run_id}", daemon=True)
+    # The context has the span of the run.
+    thread = threading.Thread(target=copy_context().run, args=(remove,), name=f"removal-{job.run_id}", daemon=True)
     thread.start()
     thread.join(_REMOVAL_SECONDS)
     return removed

@@ -1,6 +1,7 @@
 """Probing a destination that did not answer before: one run does it for all runs that deliver there."""
 
 import threading
+from contextvars import copy_context
 from typing import Final
 
 from offtake.errors import DESTINATION_UNAVAILABLE, DeliveryError
@@ -30,7 +31,8 @@ def first_contact(job: ExportJob, lease: Lease, context: RunContext) -> Delivery
         except DeliveryError as error:
             failed = error if error.unreachable else None
 
-    thread = threading.Thread(target=probe, name=f"contact-{job.run_id}", daemon=True)
+    # The context has the span of the run.
+    thread = threading.Thread(target=copy_context().run, args=(probe,), name=f"contact-{job.run_id}", daemon=True)
     thread.start()
     thread.join(_SECONDS)
     if answered and failed is None:

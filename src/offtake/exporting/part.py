@@ -25,6 +25,8 @@ from offtake.lake import reading
 from offtake.lake.parts import FileSlice, TableSchema
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.text import InvalidText
+from offtake.telemetry import tracing
+from offtake.telemetry.tracing import Attributes
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class PartTask:
     """What a worker process needs to write one part.
 
     `again`: an earlier attempt may have left a temporary file. `writer`: the fencing token of the run's holder.
-    `access`: how the files of a registered table are opened.
+    `access`: how the files of a registered table are opened. `traceparent`: the run's span; None without tracing.
     """
 
     number: int
@@ -74,6 +76,7 @@ class PartTask:
     gzip: GzipOptions = DEFAULT_GZIP
     writer: int = 0
     access: FileAccess | None = None
+    traceparent: str | None = None
 
 
 def export_part(task: PartTask, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
@@ -83,6 +86,14 @@ def export_part(task: PartTask, cancellation: CancellationToken, record_intent: 
     open whether the file is complete. Raises `DeliveryError` when the file cannot be written, `CancelledError` when
     cancelled.
     """
+    attributes: Attributes = {"offtake.part": task.number, "offtake.file": task.key}
+    with tracing.span("part", attributes, parent=task.traceparent) as span:
+        written = _export_part(task, cancellation, record_intent)
+        span.set({"offtake.rows": written.rows, "offtake.bytes": written.bytes})
+    return written
+
+
+def _export_part(task: PartTask, cancellation: CancellationToken, record_intent: RecordIntent) -> WrittenPart:
     begun = _cpu_ms()
 
     def with_cpu_time(written: WrittenPart) -> WrittenPart:

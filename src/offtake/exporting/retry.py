@@ -14,6 +14,8 @@ from offtake.clock import Clock
 from offtake.documents import Retries
 from offtake.errors import EXPORT_FAILED, DeliveryError, OfftakeError
 from offtake.exporting.cancellation import CancellationToken, sleep
+from offtake.telemetry.counts import COUNTS
+from offtake.telemetry.definitions import RETRIES
 
 Result = TypeVar("Result")
 
@@ -137,6 +139,7 @@ class RetryBudget:
         left = math.inf if ends is None else (ends - now) / 1000
         if requested > left:
             raise _retry_after_too_long(error, requested)
+        COUNTS.add(RETRIES, error.code)
         growth = PROBES if error.unreachable else DEFAULT_GROWTH
         return min(left, requested + backoff(self.policy.wait, count, growth, self._random))
 

@@ -29,6 +29,7 @@ from offtake.store.run_parts import PartRecord
 from offtake.store.run_plans import PlanBasis, PlanOutdatedError
 from offtake.store.tables import RunDataset, RunPart
 from offtake.store.tables.documents import ManifestRecord
+from offtake.telemetry import tracing
 
 _REWRITE_SECONDS: Final = 0.5
 
@@ -89,19 +90,23 @@ class _Delivery:
         self._wrote_again = False
 
     def deliver(self) -> None:
-        datasets, parts = self._plan()
+        with tracing.span("run.plan") as span:
+            datasets, parts = self._plan()
+            span.set({"offtake.datasets": len(datasets), "offtake.parts": len(parts)})
         document: ManifestRecord | None = None
         warnings: list[InfoItem] = []
         if parts or proof.manifest_key(self._job, datasets, parts) is not None:
             self._job = retry(self._pin_host_key, "host key", self._budget, self._cancellation)
             unfinished = [part for part in parts if not part.finished_at]
             self._write_parts(datasets, unfinished, again=self._lease.fence > 1)
-            document = retry(lambda: self._finish(datasets), "manifest", self._budget, self._cancellation)
+            with tracing.span("run.manifest"):
+                document = retry(lambda: self._finish(datasets), "manifest", self._budget, self._cancellation)
             waits.note_answer(self._context.database, self._lease, self._context.clock.now_ms())
             warnings = loss_warnings(datasets, self._stored_parts())
         failpoint("before_commit")
         now_ms = self._context.clock.now_ms()
-        runs.complete(self._context.database, self._lease, document, now_ms, warnings, again=self._wrote_again)
+        with tracing.span("run.commit"):
+            runs.complete(self._context.database, self._lease, document, now_ms, warnings, again=self._wrote_again)
         failpoint("after_commit")
 
     def _pin_host_key(self) -> ExportJob:
@@ -161,6 +166,7 @@ class _Delivery:
                 gzip=self._context.gzip[self._job.target.params.dataset_file_type],
                 writer=self._lease.fence,
                 access=accesses[part.dataset_id],
+                traceparent=tracing.traceparent(),
             )
             for part in parts
         }

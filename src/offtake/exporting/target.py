@@ -6,6 +6,8 @@ from offtake.destinations import registry
 from offtake.destinations.base import Limits, SandboxLocation, Sink
 from offtake.destinations.parameters import Params, TargetParams
 from offtake.errors import EXPORT_FAILED, DeliveryError
+from offtake.exporting.traced_sink import TracedSink, span_of_call
+from offtake.telemetry import tracing
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class DeliveryTarget:
         destination = registry.by_connection_spec_id(self.connection_spec_id)
         if destination is None or destination.answers is None or destination.missing_driver(self.auth_name) is not None:
             return False
-        return destination.answers(self.credentials, self.sandbox_location)
+        with span_of_call("probe", destination.name):
+            return destination.answers(self.credentials, self.sandbox_location)
 
     @property
     def longest_key(self) -> int | None:
@@ -53,4 +56,8 @@ class DeliveryTarget:
         lacking = destination.missing_driver(self.auth_name)
         if lacking is not None:
             raise DeliveryError(EXPORT_FAILED, f"{destination.name} is not installed.", lacking.install_hint)
-        return destination.open(self.credentials, self.params, self.sandbox_location)
+        if tracing.traceparent() is None:
+            return destination.open(self.credentials, self.params, self.sandbox_location)
+        with span_of_call("open", destination.name):
+            sink = destination.open(self.credentials, self.params, self.sandbox_location)
+        return TracedSink(sink, destination.name)

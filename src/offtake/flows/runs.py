@@ -21,6 +21,7 @@ from offtake.store import run_parts, run_states, runs, waits
 from offtake.store.run_warnings import list_full_export_warnings
 from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, TargetConnection, Watermark
 from offtake.store.tables.documents import Pins
+from offtake.telemetry import tracing
 
 KIND: Final = "runs"
 RETRY: Final = "retry"
@@ -62,11 +63,20 @@ class NewRun:
 
 def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
     """Enqueue a run of the flow. The database refuses a second live run, and a second run with the same time."""
+    run_id = str(uuid4())
+    with tracing.span("run.enqueue", {"offtake.run": run_id, "offtake.flow": flow.id}, kind="producer"):
+        row = _new_row(session, flow, new, run_id, now_ms)
+        row.traceparent = tracing.traceparent()
+    session.add(row)
+    return row
+
+
+def _new_row(session: Session, flow: Flow, new: NewRun, run_id: str, now_ms: int) -> Run:
     source = session.get_one(SourceConnection, flow.source_connection_id)
     target = session.get_one(TargetConnection, flow.target_connection_id)
     client = ENGINE
-    row = Run(
-        id=str(uuid4()),
+    return Run(
+        id=run_id,
         org_id=flow.org_id,
         sandbox_id=flow.sandbox_id,
         created_at=now_ms,
@@ -97,8 +107,6 @@ def create(session: Session, flow: Flow, new: NewRun, now_ms: int) -> Run:
         warnings=[],
         request_id=logs.current_request(),
     )
-    session.add(row)
-    return row
 
 
 def time_outside_slots(session: Session, flow: Flow, now_ms: int) -> int:

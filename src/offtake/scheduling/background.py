@@ -31,6 +31,8 @@ from offtake.settings import Settings
 from offtake.store import batches, quotas, runs
 from offtake.store.database import Database, StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
+from offtake.telemetry.counts import COUNTS
+from offtake.telemetry.definitions import SCHEDULER_TICK
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +172,8 @@ def _schedule(backend: Backend, stop: threading.Event) -> None:
             begun = clock.elapsed_ms()
             repaired_at = begun if _log_crash("repairing slots", repair) else repaired_at
             _log_crash("reporting ends of flows", lambda: report_ends(database, clock))
-        _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock))
+        if _log_crash("enqueueing due runs", lambda: enqueue_due_runs(database, clock)):
+            COUNTS.set(SCHEDULER_TICK, to=clock.now_ms() / 1000)
         _log_crash("alerting about failing flows", alert)
         _log_crash("applying quotas", lambda: quotas.settle_all(database, clock.now_ms()))
         _log_crash("ending waits", lambda: _end_waits(database, expiry))

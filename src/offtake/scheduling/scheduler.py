@@ -21,6 +21,7 @@ from offtake.store.events import Event
 from offtake.store.run_states import LIVE
 from offtake.store.runs import live_run
 from offtake.store.tables import Connection, Flow, Run, SourceConnection, TargetConnection
+from offtake.telemetry import tracing
 
 _log = logging.getLogger(__name__)
 
@@ -87,8 +88,12 @@ def _correct_flow(session: Session, flow: Flow, now: int) -> bool:
 def _enqueue_one_flow(database: Database, ids: Sequence[str], now_ms: int) -> list[str]:
     """Enqueue runs for some flows in one transaction or, when that fails, for each in its own."""
     try:
-        with database.writing() as session:
+        with (
+            tracing.span("scheduler.tick", {"offtake.due_flows": len(ids)}) as span,
+            database.writing() as session,
+        ):
             run_ids = [run.id for run in _enqueue_flows(session, ids, now_ms)]
+            span.set({"offtake.runs": len(run_ids)})
             failpoint("tick")
     except (StoreBusyError, StoreFullError):
         raise

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +22,8 @@ from offtake.store import runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease
+from offtake.telemetry import tracing
+from offtake.telemetry.tracing import Attributes, Span
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Worker:
 
         When `stop` is set, the run is released with its progress, and any worker can continue it.
         """
-        begun = time.monotonic()
+        begun, begun_ns = time.monotonic(), tracing.now_ns()
         turn = _Turn(self.probe_lock)
         try:
             now = self.context.clock.now_ms()
@@ -73,17 +76,21 @@ class Worker:
             failpoint("claimed")
             if not lease.away:
                 turn.end()
-            self._run_with_heartbeat(lease, begun, stop, turn)
+            with _span(lease, begun_ns) as span:
+                tracing.past("run.claim", begun_ns)
+                self._run_with_heartbeat(lease, begun, stop, turn, span)
         finally:
             turn.end()
         return True
 
-    def _run_with_heartbeat(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn") -> None:
+    def _run_with_heartbeat(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn", span: Span) -> None:
         renew = lambda: runs.renew(self.context.database, lease)  # noqa: E731 - one line is enough
         heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
         try:
             with heartbeat.running():
-                self._work(lease, heartbeat, stop, turn)
+                failure = self._work(lease, heartbeat, stop, turn)
+                if failure is not None:
+                    span.fail(failure.code)
         except LeaseLostError:
             _log.info("run %s: this worker has lost its lease and stops", lease.run_id)
         finally:
@@ -93,11 +100,14 @@ class Worker:
         """Work on runs until `stop` is set."""
         work_until_stopped("run", self.run_next, self.context.database.wakeup, stop, pause_seconds)
 
-    def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> None:
-        """Deliver the run, return it to the queue, or release it; every failed delivery ends here."""
+    def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> DeliveryError | None:
+        """Deliver the run, return it to the queue, or release it; every failed delivery ends here.
+
+        Returns why the run failed; None when it did not.
+        """
         job: ExportJob | None = None
         try:
-            with self.context.database.reading() as session:
+            with tracing.span("run.load"), self.context.database.reading() as session:
                 job = self.loader.load(session, lease.run_id)
             failure = self._deliver(job, lease, heartbeat, stop, turn)
         except (LeaseLostError, StoreBusyError, StoreFullError):
@@ -114,7 +124,9 @@ class Worker:
             was_contacted = not (lease.failure is not None or lease.cancelled)
             # The orphan sweeper removes files at a destination that does not answer.
             answers = not failure.unreachable and (was_contacted or not lease.away)
-            fail_run(job if answers else None, lease, self.context, failure)
+            with tracing.span("run.fail"):
+                fail_run(job if answers else None, lease, self.context, failure)
+        return failure
 
     def _deliver(
         self, job: ExportJob, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn"
@@ -137,6 +149,11 @@ class Worker:
             note_outage(lease, self.context, error)
             return error
         return None
+
+
+def _span(lease: Lease, begun_ns: int) -> AbstractContextManager[Span]:
+    attributes: Attributes = {"offtake.run": lease.run_id, "offtake.claim": lease.claims}
+    return tracing.span("run", attributes, kind="consumer", parent=lease.traceparent, start_ns=begun_ns)
 
 
 class _Turn:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from offtake.errors import OfftakeError
 from offtake.store import events
@@ -19,6 +20,8 @@ from offtake.store.events import Event, Observer
 from offtake.store.revisions import is_current
 from offtake.store.wakeup import WakeUp
 from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
+from offtake.telemetry.counts import COUNTS
+from offtake.telemetry.definitions import POOL_WAITS, STORE_ERRORS
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ _BUSY: Final = "offtake_busy_ms"
 _IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
 _IDLE_SECONDS = 20
 _POOL_SECONDS: Final = 10
+_POOL_OVERFLOW: Final = 10
 _TABLES_LOCK: Final = 0x0FF7A4E
 _BUSY_MESSAGE: Final = "The database is busy or unavailable. Retry in a moment."
 _DISK_ERRORS: Final = {
@@ -187,11 +191,13 @@ def _translating_errors() -> Iterator[None]:
     except IntegrityError as error:
         raise StoreConflictError("The resource was modified by another request. Retry the request.") from error
     except (NoConnectionError, NoTurnError) as error:
+        COUNTS.add(STORE_ERRORS, "busy")
         raise StoreBusyError(_BUSY_MESSAGE) from error
     except (OperationalError, InternalError) as error:
         problem = _disk_error(error.orig)
         if problem is None and isinstance(error, InternalError):
             raise
+        COUNTS.add(STORE_ERRORS, "busy" if problem is None else "full")
         if problem is None:
             raise StoreBusyError(_BUSY_MESSAGE) from error
         raise StoreFullError(
@@ -206,10 +212,29 @@ def _disk_error(error: BaseException | None) -> str | None:
     return _DISK_ERRORS.get(getattr(error, "sqlstate", None) or "")
 
 
+class _CountingPool(QueuePool):
+    """Counts how often a thread waits because all connections are in use."""
+
+    # It logs by this name, as the pools of the library do: nothing below warnings.
+    __module__ = "sqlalchemy.pool.impl"
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if self.checkedout() >= self.size() + _POOL_OVERFLOW:
+            COUNTS.add(POOL_WAITS)
+        return super()._do_get()
+
+
+_POOL: Final[dict[str, Any]] = {
+    "poolclass": _CountingPool,
+    "pool_timeout": _POOL_SECONDS,
+    "max_overflow": _POOL_OVERFLOW,
+}
+
+
 def _server_engine(url: str) -> Engine:
     """Sets `idle_in_transaction_session_timeout`, so that a stalled process cannot hold its locks for ever."""
     options = {} if "options" in make_url(url).query else {"options": f"-c {_IDLE_TIMEOUT}={_IDLE_SECONDS}s"}
-    return create_engine(url, pool_size=20, pool_timeout=_POOL_SECONDS, hide_parameters=True, connect_args=options)
+    return create_engine(url, pool_size=20, **_POOL, hide_parameters=True, connect_args=options)
 
 
 def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:
@@ -217,7 +242,9 @@ def _sqlite_engine(url: str, *, foreign_keys: bool = True) -> Engine:
     if database:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
     options = {"timeout": LONGEST_WAIT, "isolation_level": None}
-    engine = create_engine(url, pool_timeout=_POOL_SECONDS, connect_args=options, hide_parameters=True)
+    # A database in memory has another pool.
+    pool = _POOL if database else {"pool_timeout": _POOL_SECONDS}
+    engine = create_engine(url, **pool, connect_args=options, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite if foreign_keys else _prepare_sqlite_migration)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

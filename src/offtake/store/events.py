@@ -64,9 +64,9 @@ class Event:
     """An event. `at_ms`: epoch milliseconds. `sandbox_id`: `DEPLOYMENT` for events of the whole deployment.
 
     `connection_id`, `connection_name`, `connection_spec_id`: the base connection that it is about or delivers to; the
-    spec identifies the type of destination. `datasets`: names. `request_id`: of the request that caused it; None for
-    the one that is being served now, if any. `fields`: further values, by names that all kinds share
-    (`store.event_kinds`); None values are left out.
+    spec identifies the type of destination. `datasets`: names. `file_type`: of the files, such as `JSON`; not stored.
+    `request_id`: of the request that caused it; None for the one that is being served now, if any. `fields`: further
+    values, by names that all kinds share (`store.event_kinds`); None values are left out.
     """
 
     kind: EventKind
@@ -80,6 +80,7 @@ class Event:
     connection_name: str | None = None
     connection_spec_id: str | None = None
     datasets: Sequence[str] = ()
+    file_type: str | None = None
     request_id: str | None = None
     fields: Mapping[str, FieldValue] = field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """Finds runs that have left files at their destinations; a sweep removes them later."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
@@ -22,6 +23,12 @@ def runs_with_files_at(session: Session, target_ids: Collection[str]) -> Sequenc
     """The runs that have left files at the destinations of these target connections, oldest first."""
     delivers_there = Run.target_connection_id.in_(target_ids)
     return session.scalars(select(Run).where(_has_leftovers(), delivers_there).order_by(Run.created_at, Run.id)).all()
+
+
+def count_by_sandbox(session: Session) -> Mapping[str, int]:
+    """How many runs have left files at their destinations, by sandbox id; sandboxes without such runs are left out."""
+    # Not grouped by the database: SQLite would read an index of all runs, by sandbox.
+    return Counter(session.scalars(select(Run.sandbox_id).where(_has_leftovers())))
 
 
 def give_up(session: Session, target_id: str) -> None:

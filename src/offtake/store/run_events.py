@@ -14,6 +14,7 @@ from offtake.store.run_states import SUCCESS
 from offtake.store.tables import Connection, Dataset, Flow, Run, RunDataset, RunPart, TargetConnection
 from offtake.store.tables.documents import ReportedWait
 
+_FILE_TYPE: Final = "datasetFileType"
 REPEAT_MS: Final = 3_600_000
 """Waits of a run for the same cause are reported at most once in this time."""
 _REPEAT_OWED_MS: Final = 86_400_000
@@ -27,12 +28,13 @@ def record(session: Session, kind: EventKind, run: Run, now_ms: int, **fields: F
 def of_run(session: Session, kind: EventKind, run: Run, now_ms: int, **fields: FieldValue) -> Event:
     """An event of the run, to be recorded."""
     names = (
-        select(Connection.id, Connection.name, Connection.connection_spec_id, Flow.name)
+        select(Connection.id, Connection.name, Connection.connection_spec_id, TargetConnection.params, Flow.name)
         .join(TargetConnection, TargetConnection.base_connection_id == Connection.id)
         .outerjoin(Flow, Flow.id == run.flow_id)
         .where(TargetConnection.id == run.target_connection_id)
     )
-    connection_id, connection_name, spec_id, flow_name = session.execute(names).one_or_none() or (None,) * 4
+    found = session.execute(names).one_or_none()
+    connection_id, connection_name, spec_id, params, flow_name = found or (None,) * 5
     return Event(
         kind,
         run.sandbox_id,
@@ -44,6 +46,7 @@ def of_run(session: Session, kind: EventKind, run: Run, now_ms: int, **fields: F
         connection_name=connection_name,
         connection_spec_id=spec_id,
         datasets=_dataset_names(session, run.dataset_ids),
+        file_type=None if params is None else str(params.get(_FILE_TYPE, "")).upper(),
         request_id=run.request_id,
         fields=fields,
     )

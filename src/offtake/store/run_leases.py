@@ -19,7 +19,7 @@ class Lease:
     `cancelled`: cancellation was requested before the lease was given; `failure`: the run has failed, and only its
     files are still to be removed; `claims`: how often it was claimed since its last progress. `admission`: whether the
     destination at `address` is known to be available, or is to be probed first; `away`: it did not answer the last
-    time. `retries`: as in `Run.retries`.
+    time. `retries`, `traceparent`: as in `Run`.
     """
 
     run_id: str
@@ -31,6 +31,7 @@ class Lease:
     admission: Admission = "known"
     away: bool = False
     retries: Retries = field(default_factory=dict)
+    traceparent: str | None = None
 
 
 def lock_run(session: Session, lease: Lease) -> Run:

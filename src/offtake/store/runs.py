@@ -72,6 +72,7 @@ def claim(
             admission=found.admission,
             away=found.away,
             retries=run.retries or {},
+            traceparent=run.traceparent,
         )
 
 

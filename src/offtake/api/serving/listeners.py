@@ -6,10 +6,10 @@ import socket
 from offtake.errors import OfftakeError
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def bind(host: str, port: int, setting: str | None = None) -> list[socket.socket]:
     """Bind the port on every address of the host; nothing can connect before a server listens.
 
-    Raises `OfftakeError` with the reason.
+    `setting`: the variable that the port comes from; None for options. Raises `OfftakeError` with the reason.
     """
     bound: list[socket.socket] = []
     try:
@@ -25,7 +25,6 @@ def bind(host: str, port: int) -> list[socket.socket]:
         for listener in bound:
             with contextlib.suppress(OSError):
                 listener.close()
-        raise OfftakeError(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another --host or --port."
-        ) from None
+        advice = "another --host or --port" if setting is None else f"another {setting}"
+        raise OfftakeError(f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose {advice}.") from None
     return bound

@@ -25,6 +25,8 @@ from offtake.api import errors, request_log
 from offtake.api.serving.forwarded import Networks, is_trusted, origin_of
 from offtake.api.serving.limits import ConnectionCounts
 from offtake.logs import same_line
+from offtake.telemetry.counts import COUNTS
+from offtake.telemetry.definitions import HTTP_CONNECTIONS, HTTP_REFUSED
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # asyncio gives nothing else
         """Count the connection, and start its timeouts."""
         super().connection_made(transport)
+        COUNTS.add(HTTP_CONNECTIONS)
         self._peer = self.client[0] if self.client else ""
         self._group = group_of(self._peer)
         now = self.loop.time()
@@ -95,6 +98,7 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection from the counts."""
         self._gate.connections.leave(self, self._group)
+        COUNTS.add(HTTP_CONNECTIONS, by=-1)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -237,6 +241,7 @@ class BoundedProtocol(H11Protocol):
 
     async def _refuse(self, reason: str, address: str, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._gate.connections.limits
+        COUNTS.add(HTTP_REFUSED, reason)
         message = _TOO_MANY[reason] % (limits.requests_of_one if reason == "address" else limits.requests)
         _log.warning("refused a request from %s: %s", address, message, extra=same_line(f"refused: {reason}"))
         request_log.assign_id(scope)

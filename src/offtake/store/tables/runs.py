@@ -35,7 +35,8 @@ class Run(Stamp, Base):
     A run that waits for its destination or its source is in the queue: no worker claims it before `not_before`.
     `wait_reported`: the last event about its waits or, when it has ended, about files that it left; None before it.
 
-    `request_id`: of the request that created it; None for runs of the schedule.
+    `request_id`: of the request that created it; None for runs of the schedule. `traceparent`: the context of the trace
+    that created it; None without tracing.
     """
 
     __tablename__ = "runs"
@@ -108,6 +109,7 @@ class Run(Stamp, Base):
     alerted_at: Mapped[int | None]
     wait_reported: Mapped[ReportedWait | None]
     request_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
     manifest: Mapped[ManifestRecord | None]
     """The manifest file as written; None for no file. In a live run: the intent to complete it."""
     errors: Mapped[list[InfoItem]]
