@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -57,6 +57,7 @@ DEPLOYMENT: Final = ""
 """The sandbox id of events of the whole deployment."""
 _PENDING: Final = "offtake_events"
 _RANDOM_BYTES: Final = 10
+_INSERT: Final = insert(EventRow.__table__)  # type: ignore[arg-type] # a table
 
 
 @dataclass(frozen=True)
@@ -92,25 +93,25 @@ Observer = Callable[[Event], None]
 def record(session: Session, event: Event) -> None:
     """Store the event in this transaction; observers receive it when the transaction is committed."""
     event = _with_request(event)
-    session.add(
-        EventRow(
-            id=_next_id(session, event.at_ms),
-            kind=event.kind,
-            at=event.at_ms,
-            sandbox_id=event.sandbox_id,
-            flow_id=event.flow_id,
-            flow_name=event.flow_name,
-            run_id=event.run_id,
-            batch_id=event.batch_id,
-            connection_id=event.connection_id,
-            connection_name=event.connection_name,
-            connection_spec_id=event.connection_spec_id,
-            datasets=list(event.datasets),
-            request_id=event.request_id,
-            fields={key: value for key, value in event.fields.items() if value is not None},
-            handled_at=None,
-        )
-    )
+    values = {
+        "id": _next_id(session, event.at_ms),
+        "kind": event.kind,
+        "at": event.at_ms,
+        "sandbox_id": event.sandbox_id,
+        "flow_id": event.flow_id,
+        "flow_name": event.flow_name,
+        "run_id": event.run_id,
+        "batch_id": event.batch_id,
+        "connection_id": event.connection_id,
+        "connection_name": event.connection_name,
+        "connection_spec_id": event.connection_spec_id,
+        "datasets": list(event.datasets),
+        "request_id": event.request_id,
+        "fields": {key: value for key, value in event.fields.items() if value is not None},
+        "handled_at": None,
+    }
+    # On the connection, which costs a fraction of the session's: nothing refers to the row.
+    session.connection().execute(_INSERT, values)
     _pending(session).append(event)
 
 

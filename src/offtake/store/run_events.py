@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
@@ -19,21 +19,25 @@ REPEAT_MS: Final = 3_600_000
 """Waits of a run for the same cause are reported at most once in this time."""
 _REPEAT_OWED_MS: Final = 86_400_000
 
+# Built once, and executed on the connection: these queries are part of every run.
+_NAMES: Final = (
+    select(Connection.id, Connection.name, Connection.connection_spec_id, TargetConnection.params, Flow.name)
+    .join(TargetConnection, TargetConnection.base_connection_id == Connection.id)
+    .outerjoin(Flow, Flow.id == bindparam("flow_id"))
+    .where(TargetConnection.id == bindparam("target_id"))
+)
+_DATASETS: Final = select(Dataset.id, Dataset.name).where(Dataset.id.in_(bindparam("ids", expanding=True)))
+
 
 def record(session: Session, kind: EventKind, run: Run, now_ms: int, **fields: FieldValue) -> None:
-    """Record an event of the run. Reads the names of its flow, connection and datasets in two queries."""
+    """Record an event of the run. Reads the names of its flow, connection and datasets by two queries."""
     events.record(session, of_run(session, kind, run, now_ms, **fields))
 
 
 def of_run(session: Session, kind: EventKind, run: Run, now_ms: int, **fields: FieldValue) -> Event:
     """An event of the run, to be recorded."""
-    names = (
-        select(Connection.id, Connection.name, Connection.connection_spec_id, TargetConnection.params, Flow.name)
-        .join(TargetConnection, TargetConnection.base_connection_id == Connection.id)
-        .outerjoin(Flow, Flow.id == run.flow_id)
-        .where(TargetConnection.id == run.target_connection_id)
-    )
-    found = session.execute(names).one_or_none()
+    ids = {"flow_id": run.flow_id, "target_id": run.target_connection_id}
+    found = session.connection().execute(_NAMES, ids).one_or_none()
     connection_id, connection_name, spec_id, params, flow_name = found or (None,) * 5
     return Event(
         kind,
@@ -135,5 +139,5 @@ def _count(run: Run, cause: str, now_ms: int, at_most_every_ms: int) -> int | No
 
 
 def _dataset_names(session: Session, dataset_ids: Sequence[str]) -> list[str]:
-    found = dict(session.execute(select(Dataset.id, Dataset.name).where(Dataset.id.in_(dataset_ids))).all())
+    found = dict(session.connection().execute(_DATASETS, {"ids": list(dataset_ids)}).all())
     return [found[one] for one in dataset_ids if one in found]
