@@ -11,6 +11,7 @@ EXAMPLES: Final = {
     "status": "status --since 12h",
     "backup": "backup offtake.tar",
     "restore": "restore offtake.tar --data-dir restored",
+    "migrate": "migrate --to postgresql://offtake@db.example.org/offtake",
     "apply": "apply -f exports.yaml --set team-a --prune",
     "diff": "diff -f exports.yaml",
     "export": "export --kind flow nightly",

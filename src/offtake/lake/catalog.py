@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL, FileIO
 from pyiceberg.table import Table
 from pyiceberg.typedef import EMPTY_DICT, Properties
 from sqlalchemy import event, make_url, select
+from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from offtake.errors import OfftakeError, disk_error
@@ -127,6 +128,11 @@ class Lake:
     def close(self) -> None:
         """Close the database connections."""
         self.catalog.close()
+
+
+def create_catalog_tables(connection: DbConnection) -> None:
+    """Create those of the catalog's tables that do not exist, in the connection's transaction."""
+    SqlCatalogBaseTable.metadata.create_all(connection)
 
 
 @contextlib.contextmanager

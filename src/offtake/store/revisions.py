@@ -9,10 +9,12 @@ from sqlalchemy.engine import Connection as DbConnection
 from offtake.errors import OfftakeError
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MOVED: Final = "moved"
+"""The revision of an SQLite database whose rows `offtake migrate` has moved; no version opens it."""
 
 
 class StoreVersionError(OfftakeError):
-    """The database was written by a later version of Offtake; nothing was changed."""
+    """The database is of a later version of Offtake, or was moved to another one; nothing was changed."""
 
 
 def is_current(connection: DbConnection) -> bool:
@@ -25,6 +27,11 @@ def is_current(connection: DbConnection) -> bool:
 def check_known(revision: str | None) -> None:
     """Raise `StoreVersionError` when this version of Offtake does not know the revision."""
     known = known_revisions()
+    if revision == MOVED:
+        raise StoreVersionError(
+            "The rows of this SQLite database were moved to PostgreSQL by offtake migrate. Set OFFTAKE_DATABASE_URL "
+            "to that database."
+        )
     if revision is not None and revision not in known:
         raise StoreVersionError(
             f"The database is of a later version of Offtake: its schema has revision {revision}, this version "
