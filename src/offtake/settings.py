@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         description="URL of the store's database, such as `postgresql://offtake@db.example.org/offtake`; default: "
         "SQLite in the data directory.",
     )
+    auto_upgrade: bool = Field(
+        default=True,
+        description="Whether each command and process migrates the tables of an earlier version of Offtake. If false, "
+        "only `offtake init` does, and the others refuse to start until then.",
+    )
     catalog_url: DatabaseUrl = Field(
         default=None,
         description="URL of the Iceberg catalog's database; default: the store's database when that is a server, "

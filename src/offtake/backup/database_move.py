@@ -15,7 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DbConnection
 
-from offtake.deployment.backend import UNFINISHED, sole_server
+from offtake.deployment.backend import UNFINISHED, prepare_tables, sole_server
 from offtake.errors import OfftakeError, WrongUsageError
 from offtake.failpoints import failpoint
 from offtake.lake.catalog import CATALOG_TABLES, create_catalog_tables
@@ -56,7 +56,7 @@ def move_database(settings: Settings, url: str) -> Moved:
         raise OfftakeError(f"A restore into {settings.data_dir} was interrupted. Run offtake restore again.")
     with sole_server(settings), closing(Database(url)) as database, ExitStack() as locks:
         with closing(Database(settings.store_url)) as store:
-            store.migrate()
+            prepare_tables(settings, store)
         _check_reachable(database, target)
         store_rows = locks.enter_context(_locked(source))
         sources = [(store_rows, _STORE)]

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
 from offtake.errors import OfftakeError
-from offtake.store.revisions import is_current
+from offtake.store.revisions import is_current, revision_of
 from offtake.store.wakeup import WakeUp
 from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
 
@@ -91,6 +91,11 @@ class Database:
         with self.writing() as session:
             yield session
             session.rollback()
+
+    def revision(self) -> str | None:
+        """The schema revision of the tables; None in an empty database."""
+        with _translating_errors(), self.engine.connect() as connection:
+            return revision_of(connection)
 
     def migrate(self, revision: str = "head") -> None:
         """Migrate the tables to this version of Offtake or to an older revision; no-op when they are current.
