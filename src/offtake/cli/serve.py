@@ -64,6 +64,7 @@ def serve(
     check_storage(settings, network_of(settings))
     with sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
+        backend.lake.check_moved()
         clients.create_organisation(backend.database, backend.clock)
 
         def store(client: NewClient) -> None:
@@ -107,6 +108,7 @@ def worker(data_dir: DataDir = None) -> None:
     listeners = [] if settings.worker_port is None else bind(settings.worker_host, settings.worker_port)
     check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
+    backend.lake.check_moved()
     clients.create_organisation(backend.database, backend.clock)
     backend.readiness.start()
     http = None
