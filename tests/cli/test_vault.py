@@ -11,7 +11,7 @@ from offtake.failpoints import ENV
 from offtake.store.reencryption import key_ids_in_use
 from offtake.store.tables import Connection
 from tests.commands import run
-from tests.deployment import Deployment, headers
+from tests.deployment import FLOW_SERVICE, Deployment, headers
 
 AUTH = {"specName": "Access Key", "params": {"s3AccessKey": "A", "s3SecretKey": "marked"}}
 SPEC = {"id": "4fce964d-3f37-408f-9778-e597338a21ee", "version": "1.0"}
@@ -29,8 +29,8 @@ def opens(deployed: Deployment, connection_id: str) -> bool:
         return deployed.backend.vault.decrypt(row.id, row.auth_sealed) == AUTH["params"]
 
 
-def rotate(deployed: Deployment) -> None:
-    assert main(["vault", "rotate", "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
+def rotate(deployed: Deployment, *options: str) -> None:
+    assert main(["vault", "rotate", *options, "--data-dir", str(deployed.backend.settings.data_dir)]) == 0
 
 
 def keys(deployed: Deployment) -> list[str]:
@@ -54,6 +54,15 @@ def test_everything_comes_under_a_new_key_and_the_server_goes_on(
     assert first not in keys(deployed)
     assert opens(deployed, before)
     assert opens(deployed, after)
+
+
+def test_tokens_end_with_their_signing_keys_if_that_is_wanted(deployed: Deployment) -> None:
+    rotate(deployed)
+    assert deployed.http.get(f"{FLOW_SERVICE}/flows").status_code == 200
+    rotate(deployed, "--end-tokens")
+    assert deployed.http.get(f"{FLOW_SERVICE}/flows").status_code == 401
+    deployed.sign_in()
+    assert deployed.http.get(f"{FLOW_SERVICE}/flows").status_code == 200
 
 
 @pytest.mark.parametrize("point", ["vault_key_added", "vault_rewrapped"])
