@@ -12,6 +12,8 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 MOVED: Final = "moved"
 """The revision of an SQLite database whose rows `offtake migrate` has moved; no version opens it."""
 
+_REVISION: Final = text("SELECT version_num FROM alembic_version")
+
 
 class StoreVersionError(OfftakeError):
     """The database is of a later version of Offtake, or was moved to another one; nothing was changed."""
@@ -39,6 +41,14 @@ def check_known(revision: str | None) -> None:
         )
 
 
+def check_claim(connection: DbConnection) -> None:
+    """Raise `StoreVersionError` when a later version has migrated the tables since this process was started.
+
+    Its runs may have what this version ignores, such as chosen columns.
+    """
+    check_known(connection.scalar(_REVISION))
+
+
 def known_revisions() -> list[str]:
     """The revisions that this version knows, oldest first: the prefixes of the migrations' file names."""
     return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
@@ -48,5 +58,5 @@ def revision_of(connection: DbConnection) -> str | None:
     """The revision of the tables; None in an empty database."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found: str | None = connection.scalar(_REVISION)
     return found
