@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # With compiled modules, a process of a test starts in two thirds of the time.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
-.PHONY: demo test test-all test-rest interop interop-all lint bench soak fuzz audit docs lock wheel-check release-check deploy-check image-check screenshots clean
+.PHONY: demo test test-all test-rest interop interop-all lint bench soak upgrade-check fuzz audit docs lock wheel-check release-check deploy-check image-check screenshots clean
 
 demo: $(VENV)/.runtime ## install, then export a dataset in full and by an increment
 	rm -rf offtake-demo
@@ -46,6 +46,10 @@ bench: $(VENV)/.dev ## compare with named peers, and write docs/performance.md's
 
 soak: $(VENV)/.dev ## kill the processes of 500 flows for ten minutes, then read every copy back
 	$(BIN)/python -m bench.soak
+
+upgrade-check: $(VENV)/.dev ## upgrade from the last release while it works, and roll back, on both databases
+	sh tests/install-servers.sh
+	$(BIN)/python -m tests.upgrade_check $$(git describe --tags --abbrev=0)
 
 fuzz: $(VENV)/.dev ## 100,000 requests, files and archives by a grammar of what goes wrong, on both databases
 	sh tests/install-servers.sh

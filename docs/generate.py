@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from offtake.api.errors import GATEWAY
+from offtake.api.errors import GATEWAY, GATEWAY_REMEDIES
 from offtake.cli.json_output import JSON_OUTPUT, OfApi, Own
 from offtake.contract import problems
 from offtake.destinations import schema
@@ -18,37 +18,83 @@ from offtake.settings import Settings
 from offtake.store.event_kinds import CONTEXT, FIELDS, KINDS
 from offtake.telemetry.definitions import METRICS
 
-ERRORS = """# Errors
+ERRORS = """# Errors: what you see, what it means, what to do
 
-Every error names the field, what is wrong and what is allowed; nothing was written. This page is generated from
-`offtake.contract.problems`, `offtake.api.errors` and `offtake.errors`.
+Every error says what happened, to which resource, and what to do. This page is generated from `offtake.errors`,
+`offtake.contract.problems` and `offtake.api.errors`.
 
-## Authentication errors
+## Runs
 
-The body is `{{"error_code": …, "message": …}}`; the status is the first three digits of the code.
+`offtake status` and `offtake run show ID` show these codes, the API in the `errors` and warnings of a run and in the
+response to `GET /connections/ID/test`. *Retried*: the run waits and is retried until shortly before the flow's next
+slot ([reliability](reliability.md)); other errors fail the run immediately. The text of an error may be more specific
+about both. After a failure, the flow's next run delivers everything since the last delivery: no position is lost.
 
-{gateway}
+{runs}
 
-A body without a supported `Content-Type` is a 400 with the title `BadRequestError`.
+## Without a code
 
-## Errors of the services
+{symptoms}
+
+## Requests: services
 
 `type` ends in `<service>-<number>-<status>`. The services are FLOW (Flow Service and ad-hoc export), CATALOG, INGEST
 (batch ingestion), ACCESS (data access), ZONE (landing zone), SMS (sandboxes), ACL (access control), DATASET (labels of
 datasets) and AUDIT. `detail`, `report.detailed-message` and `errorMessage` contain the same message; `report.errors`
 has a path and a message for each field; `report.request-id` is the request's id in the log. Numbers below 3000 are
-defined by the contract.
+defined by the contract. Nothing was written. *Retry*: whether the same request can succeed later.
 
 {codes}
 
-## Errors of runs
+## Requests: authentication
 
-The `errors` and warnings of a run, and the response to `GET /connections/ID/test`, have these codes. *Retried*: the run
-waits and is retried until shortly before the flow's next slot ([reliability](reliability.md)); other errors fail the
-run immediately. The text of an error may be more specific about both.
+The body is `{{"error_code": …, "message": …}}`; the status is the first three digits of the code. None of them can be
+retried unchanged.
 
-{runs}
+{gateway}
+
+A body without a supported `Content-Type` is a 400 with the title `BadRequestError`.
 """
+SYMPTOMS = (
+    (
+        "A run stays `waiting`, without a reason to wait",
+        "no worker runs, or all are busy",
+        "yes",
+        "Start workers: `offtake worker`. Check their `/readyz`.",
+    ),
+    (
+        "A run is `waiting` with a reason",
+        "its destination or source did not answer",
+        "yes, until the time that `offtake status` shows",
+        "Repair the cause, and check it: `offtake connection test ID`.",
+    ),
+    (
+        "A run is `processing`, but its worker is dead",
+        "its lease has not expired yet (`OFFTAKE_LEASE_SECONDS`)",
+        "yes, by another worker",
+        "Nothing.",
+    ),
+    (
+        "A flow has no new run at its time",
+        "it is disabled, has ended, or no server runs",
+        "",
+        "`offtake flow show NAME`; then `offtake flow resume NAME`. The next run covers what was missed.",
+    ),
+    ("A run delivers nothing", "there is no new snapshot, or only compactions and deletes", "", "Nothing."),
+    (
+        "`/readyz` responds 503",
+        "its `reasons` name what is unusable",
+        "yes, by load balancers",
+        "See [health checks](operating.md#health-checks).",
+    ),
+    (
+        "A command or a server ends with one line",
+        "the settings, the data directory or the database do not fit",
+        "no",
+        "Do what the line names; see [the second day](second-day.md) for upgrades and moves.",
+    ),
+)
+"""What has no code: the columns of the tables of errors."""
 SETTINGS = """# Settings
 
 Environment variables `OFFTAKE_…`, or the same names without the prefix in lower case in `offtake.toml`. This page is
@@ -197,8 +243,14 @@ This page is generated from `offtake.destinations`.
 
 def pages() -> dict[str, str]:
     """The name and text of each page."""
-    gateway = _table(("Code", "Message"), [(f"`{code}`", message) for code, message in GATEWAY.items()])
-    codes = [(f"{one.number}-{one.status}", one.title, one.when) for one in problems.codes()]
+    gateway = _table(
+        ("What you see", "What to do"),
+        [(f"`{code}` {message}", GATEWAY_REMEDIES[code]) for code, message in GATEWAY.items()],
+    )
+    codes = [
+        (f"{one.number}-{one.status} {one.title}", one.when, "yes" if one.retry else "no", one.remedy)
+        for one in problems.codes()
+    ]
     runs = [(f"`{one.code}`", one.meaning, "yes" if one.transient else "no", one.remedy) for one in DELIVERY_CODES]
     settings = [
         (f"`OFFTAKE_{name.upper()}`", _default(name), (field.description or "").replace("|", "\\|"))
@@ -207,8 +259,9 @@ def pages() -> dict[str, str]:
     return {
         "errors.md": ERRORS.format(
             gateway=gateway,
-            codes=_table(("Code", "Title", "When"), codes),
-            runs=_table(("Code", "Meaning", "Retried", "What to do"), runs),
+            symptoms=_table(("What you see", "What it means", "Retried", "What to do"), SYMPTOMS),
+            codes=_table(("What you see", "What it means", "Retry", "What to do"), codes),
+            runs=_table(("What you see", "What it means", "Retried", "What to do"), runs),
         ),
         **{f"destinations/{_slug(one)}.md": _destination(one) for one in DESTINATIONS},
         "cli-json.md": CLI_JSON.format(

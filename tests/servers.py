@@ -79,11 +79,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def rclone_s3(root: Path, authority: trustme.CA | None = None, *, small: bool = False) -> Iterator[S3Server]:
+def rclone_s3(
+    root: Path, authority: trustme.CA | None = None, *, small: bool = False, port: int | None = None
+) -> Iterator[S3Server]:
     """`rclone serve s3` over a folder, with TLS where there is an authority; `small`: on a disk of 12 MiB."""
     program = Path(sys.executable).with_name("rclone")
     assert program.exists(), "rclone is not installed; run: make test"
-    port = free_port()
+    port = port or free_port()
     server = S3Server(f"http://127.0.0.1:{port}", "TESTKEY", "testsecret", root)
     if authority is not None:
         server = replace(server, endpoint=f"https://localhost:{port}", ca_file=f"{root}-ca.pem")

@@ -7,9 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from offtake.api.errors import GATEWAY
+from offtake.api.errors import GATEWAY, GATEWAY_REMEDIES
 from offtake.contract import problems
 from offtake.destinations.parameters import TargetParams
+from offtake.errors import DELIVERY_CODES
 from tests.deployment import FLOW_SERVICE, Deployment
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,9 @@ def test_every_code_is_raised_somewhere_and_stands_once() -> None:
     numbers = [(code.number, code.status) for code in problems.codes()]
     assert len(set(numbers)) == len(numbers)
     assert set(re.findall(r'GatewayError\("(\d+)"\)', text)) <= set(GATEWAY)
+    assert GATEWAY.keys() == GATEWAY_REMEDIES.keys()
+    assert all(one.remedy for one in problems.codes())
+    assert all(one.remedy for one in DELIVERY_CODES)
 
 
 def test_every_cited_section_of_the_contract_and_its_code_are_listed() -> None:

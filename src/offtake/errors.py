@@ -113,16 +113,22 @@ SOURCE_UNAVAILABLE: Final = DeliveryCode(
     transient=True,
 )
 VALUES_LEFT_OUT: Final = DeliveryCode(
-    "EXPORT-1200-200", "warning: values were left out or shortened, as the format cannot hold them", ""
+    "EXPORT-1200-200",
+    "warning: values were left out or shortened, as the format cannot hold them",
+    "Choose a format that can hold them, if the consumer needs them.",
 )
 FILES_KEPT: Final = DeliveryCode(
     "EXPORT-1201-200", "warning: files of a failed or cancelled run stay delivered", "Nothing: the next run continues."
 )
 DELETES_NOT_COUNTED: Final = DeliveryCode(
-    "EXPORT-1202-200", "warning: the count of deleted rows is without those that equality deletes removed", ""
+    "EXPORT-1202-200",
+    "warning: the count of deleted rows is without those that equality deletes removed",
+    "Nothing: the rows are right; only the count is incomplete.",
 )
 COLUMNS_LEFT_OUT: Final = DeliveryCode(
-    "EXPORT-1203-200", "warning: the exported snapshot is older than some of the chosen columns, so files lack them", ""
+    "EXPORT-1203-200",
+    "warning: the exported snapshot is older than some of the chosen columns, so files lack them",
+    "Nothing, if the consumer expects it; later snapshots have them.",
 )
 DELIVERY_CODES: Final = (
     CREDENTIALS_REFUSED,

@@ -21,6 +21,7 @@ from offtake.renamed_settings import PREFIX, RenamedVariables, SettingsFile
 HOUR_INTERVALS: Final = frozenset({1, 3, 6, 8, 9, 12, 24})
 """Every 1, 3, 6, 8 or 12 hours is what the vendor's UI offers, 9 what its API tutorial has; 24 is the same as daily."""
 _FILE: Final = re.compile("^file:(?://(?:localhost(?=/))?)?", re.IGNORECASE)
+_NO_DRIVER: Final = re.compile("^postgres(?:ql)?://")
 _CUT_OFF: Final = frozenset("#?\t\r\n")
 
 
@@ -35,6 +36,14 @@ def _text(value: object) -> object:
 def _json(value: object) -> object:
     """A table of `offtake.toml` as the JSON object that an environment variable would have."""
     return json.dumps(value) if isinstance(value, dict) else value
+
+
+def with_driver(url: object) -> object:
+    """A PostgreSQL URL that names no driver, with the driver that Offtake installs."""
+    return _NO_DRIVER.sub("postgresql+psycopg://", url) if isinstance(url, str) else url
+
+
+DatabaseUrl = Annotated[str | None, BeforeValidator(with_driver)]
 
 
 def _networks(value: object) -> object:
@@ -69,12 +78,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level of lines that are written to the log."
     )
-    database_url: str | None = Field(
-        default=None, description="SQLAlchemy URL of the store; default: SQLite in the data directory."
-    )
-    catalog_url: str | None = Field(
+    database_url: DatabaseUrl = Field(
         default=None,
-        description="SQLAlchemy URL of the Iceberg catalog; default: the store's database when that is a server, "
+        description="URL of the store's database, such as `postgresql://offtake@db.example.org/offtake`; default: "
+        "SQLite in the data directory.",
+    )
+    auto_upgrade: bool = Field(
+        default=True,
+        description="Whether each command and process migrates the tables of an earlier version of Offtake. If false, "
+        "only `offtake init` does, and the others refuse to start until then.",
+    )
+    catalog_url: DatabaseUrl = Field(
+        default=None,
+        description="URL of the Iceberg catalog's database; default: the store's database when that is a server, "
         "else SQLite in the data directory.",
     )
     warehouse: str | None = Field(

@@ -1,10 +1,16 @@
 """Databases of released versions, as their dumps have them: upgraded whole, and still usable by the release before."""
 
+import base64
+import json
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
+from offtake.cli.main import main
 from offtake.store.database import Database
-from offtake.store.revisions import is_current
+from offtake.store.revisions import is_current, known_revisions
 from tests.store.dumps import RELEASES, load
 from tests.store.released import reflected, stored
 
@@ -57,3 +63,31 @@ def test_the_release_before_can_write_to_an_upgraded_database(url: str, before: 
         for table in before.sorted_tables:
             connection.execute(table.insert(), rows[table.name])
     database.close()
+
+
+def test_only_init_migrates_if_the_operator_wants_to_back_up_before(
+    url: str,
+    before: sa.MetaData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A backup by this version contains the tables of the release, which can restore it."""
+    del before
+    for name, value in {
+        "DATABASE_URL": url,
+        "CATALOG_URL": f"sqlite:///{tmp_path / 'catalog.db'}",
+        "DATA_DIR": str(tmp_path / "data"),
+        "VAULT_KEY": base64.b64encode(bytes(32)).decode(),
+        "AUTO_UPGRADE": "false",
+    }.items():
+        monkeypatch.setenv(f"OFFTAKE_{name}", value)
+    assert main(["flow", "list"]) == 1
+    assert "their revision is 0013, this version needs" in capsys.readouterr().err
+    assert main(["backup", str(tmp_path / "before.tar"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["revision"] == "0013"
+    assert main(["init"]) == 0
+    assert "the tables are migrated from revision 0013" in caplog.text
+    with closing(Database(url)) as database:
+        assert database.revision() == known_revisions()[-1]

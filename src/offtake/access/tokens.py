@@ -103,5 +103,10 @@ def _signing_key(database: Database, vault: Vault, clock: Clock) -> tuple[str, b
         return row.id, _key(vault, row)
 
 
+def end_all(session: Session) -> None:
+    """Delete the signing keys: all tokens signed here end now, and the next one is signed with a new key."""
+    session.execute(delete(SigningKey))
+
+
 def _key(vault: Vault, row: SigningKey) -> bytes:
     return base64.b64decode(vault.decrypt(row.id, row.sealed)["key"])

@@ -30,6 +30,14 @@ GATEWAY: Final = {
     "403025": "Profile is not valid",
 }
 """The gateway's codes and their messages (contract, section 3.1)."""
+GATEWAY_REMEDIES: Final = {
+    "403010": "Send `Authorization: Bearer TOKEN`.",
+    "401013": "Get a new token: they expire. After `offtake client rotate` or `revoke`, use the new secret.",
+    "403000": "Send the client's id as `x-api-key`.",
+    "403003": "Send the id of the client that the token is for.",
+    "400003": "Send `x-gw-ims-org-id`.",
+    "403025": "Send the organisation's id that `admin.json` or the token's client has.",
+}
 
 
 @dataclass

@@ -26,11 +26,12 @@ def backup(
 ) -> None:
     """Back up the deployment to an archive; the server may be running.
 
-    The archive contains the key of the stored credentials: protect it as you protect the credentials.
+    The archive contains the key of the stored credentials: protect it as you protect the credentials. Tables of an
+    earlier version of Offtake stay as they are, also in the archive, which that version can restore.
     """
     settings = settings_at(data_dir)
     check_deployment(settings)
-    backend = open_backend(settings, Clock())
+    backend = open_backend(settings, Clock(), upgrade=False)
     try:
         header = take_backup(backend, file.absolute(), rows=not without_rows)
     finally:

@@ -69,6 +69,10 @@ COMMANDS: Final[dict[str, Command | Group]] = {
     "restore": Command(
         "backup:restore", "Restore a backup into an empty data directory and database; no server may be running."
     ),
+    "migrate": Command(
+        "migrate:migrate",
+        "Move the deployment from SQLite to PostgreSQL, with all positions; no server or worker may be running.",
+    ),
     "apply": Command("apply:apply", "Create and change what documents in files declare; the plan is shown first."),
     "diff": Command("apply:diff", "Show how the server differs from documents in files; nothing is changed."),
     "export": Command(

@@ -12,6 +12,7 @@ EXAMPLES: Final = {
     "usage": "usage --month 2026-11 --by destination",
     "backup": "backup offtake.tar",
     "restore": "restore offtake.tar --data-dir restored",
+    "migrate": "migrate --to postgresql://offtake@db.example.org/offtake",
     "apply": "apply -f exports.yaml --set team-a --prune",
     "diff": "diff -f exports.yaml",
     "export": "export --kind flow nightly",

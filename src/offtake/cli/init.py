@@ -8,11 +8,11 @@ from offtake.cli.options import AsJson, DataDir
 def init(data_dir: DataDir = None, json: AsJson = False) -> None:
     """Create a deployment without starting a server: its folders, databases and keys; no-op if there is one.
 
-    `offtake serve` does the same at its first start.
+    It also migrates the tables of an earlier version of Offtake. `offtake serve` does the same at its start.
     """
     settings = settings_at(data_dir)
     created = not has_deployment(settings)
-    with opened_or_made(settings):
+    with opened_or_made(settings, upgrade=True):
         pass
     if json:
         output.as_json({"dataDir": str(settings.data_dir), "created": created})

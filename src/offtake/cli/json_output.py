@@ -84,6 +84,16 @@ JSON_OUTPUT: Final[dict[str, OfApi | Own]] = {
     "export": Own([{"kind": "flow", "name": "nightly"}]),
     "backup": Own({"file": "offtake.tar", **_BACKUP}),
     "restore": Own({"backup": _BACKUP, "flows": 3, "disabled": 0, "liveRuns": 1}),
+    "migrate": Own(
+        {
+            "from": "offtake-data/offtake.db",
+            "to": "postgresql+psycopg://offtake@db.example.org/offtake",
+            "rows": 5312,
+            "positions": 4,
+            "liveRuns": 0,
+            "catalogTables": 3,
+        }
+    ),
     "dataset import": Own(
         {
             "id": "65f0c2a1b4d3e2f1a0b9c8d7",

@@ -76,9 +76,9 @@ def opened(data_dir: Path | None) -> Iterator[Backend]:
 
 
 @contextmanager
-def opened_or_made(settings: Settings) -> Iterator[Backend]:
-    """Open the deployment directly, and make it first when there is none."""
-    backend = open_backend(settings, Clock(), lazily=True)
+def opened_or_made(settings: Settings, *, upgrade: bool | None = None) -> Iterator[Backend]:
+    """Open the deployment directly, and make it first when there is none; `upgrade`: as for `open_backend`."""
+    backend = open_backend(settings, Clock(), lazily=True, upgrade=upgrade)
     try:
         clients.create_organisation(backend.database, backend.clock)
         yield backend

@@ -70,6 +70,7 @@ def serve(
     with traced(settings, "server"), sole_server(settings) as owner:
         backend = open_backend(settings, Clock())
         backend.database.observers.append(EventLog())
+        backend.lake.check_moved()
         clients.create_organisation(backend.database, backend.clock)
 
         def store(client: NewClient) -> None:
@@ -120,6 +121,7 @@ def worker(data_dir: DataDir = None) -> None:
     check_storage(settings, network_of(settings))
     backend = open_backend(settings, Clock())
     backend.database.observers.append(EventLog())
+    backend.lake.check_moved()
     clients.create_organisation(backend.database, backend.clock)
     backend.readiness.start()
     metrics = _metrics(backend, whole=False)

@@ -1,6 +1,7 @@
 """Opens the services of an Offtake process from its settings."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from offtake.network.egress import Network
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.reencryption import key_ids_in_use, reencrypt_all
+from offtake.store.revisions import StoreVersionError, check_known, known_revisions
 from offtake.store.vault import Vault, key_id
 from offtake.store.vault_keys import KEY_FILE, KeyFile, configured_keys
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from offtake.lake.catalog import Lake
     from offtake.lake.parsers import Parsers
     from offtake.lake.registered import RegisteredTables
+
+_log = logging.getLogger(__name__)
 
 UNFINISHED: Final = "restore.unfinished"
 """Marker file in the data directory while a restore is in progress."""
@@ -127,20 +131,30 @@ class Backend:
 
 
 def open_backend(
-    settings: Settings, clock: Clock, parsers_of: "ParsersOf" = parser_pool, *, lazily: bool = False
+    settings: Settings,
+    clock: Clock,
+    parsers_of: "ParsersOf" = parser_pool,
+    *,
+    lazily: bool = False,
+    upgrade: bool | None = None,
 ) -> Backend:
-    """Open the store (migrated to this version), the vault and the lake; creates them at first use.
+    """Open the store, the vault and the lake; creates them at first use.
 
-    `lazily`: the lake and the parsers are opened when they are used. Raises `OfftakeError` for inconsistent settings,
-    and after an interrupted restore.
+    `lazily`: the lake and the parsers are opened when they are used. `upgrade`: as for `prepare_tables`. Raises
+    `OfftakeError` for inconsistent settings, for tables of another version, and after an interrupted restore.
     """
     if (settings.data_dir / UNFINISHED).exists():
         raise OfftakeError(f"A restore into {settings.data_dir} was interrupted. Run offtake restore again.")
-    return open_restored(settings, clock, parsers_of, lazily=lazily)
+    return open_restored(settings, clock, parsers_of, lazily=lazily, upgrade=upgrade)
 
 
 def open_restored(
-    settings: Settings, clock: Clock, parsers_of: "ParsersOf" = parser_pool, *, lazily: bool = False
+    settings: Settings,
+    clock: Clock,
+    parsers_of: "ParsersOf" = parser_pool,
+    *,
+    lazily: bool = False,
+    upgrade: bool | None = None,
 ) -> Backend:
     """Like `open_backend`, for use during a restore."""
     landing_zones = zones_of(settings, network_of(settings))
@@ -150,7 +164,7 @@ def open_restored(
     issuer = issuer_settings.issuer_of(settings, network_of(settings))
     guard_files(settings)
     database = Database(settings.store_url)
-    database.migrate()
+    prepare_tables(settings, database, upgrade=upgrade)
     vault = open_vault(settings)
     services = LakeServices(settings, database, vault, network_of(settings), parsers_of)
     if not lazily:
@@ -166,6 +180,30 @@ def open_restored(
         issuer,
         issuer_settings.sign_in_of(settings, issuer, network_of(settings)),
     )
+
+
+def prepare_tables(settings: Settings, database: Database, *, upgrade: bool | None = None) -> None:
+    """Create the tables in an empty database, and migrate those of an earlier version.
+
+    `upgrade`: whether tables of an earlier version are migrated; None: if `auto_upgrade` is set, else they are refused;
+    False: they stay, for a caller that can read them. Raises `StoreVersionError` for tables of a later version.
+    """
+    revision, newest = database.revision(), known_revisions()[-1]
+    check_known(revision)
+    if revision == newest or (revision is not None and upgrade is False):
+        return
+    if revision is not None:
+        if not (settings.auto_upgrade if upgrade is None else upgrade):
+            raise StoreVersionError(
+                f"The tables are of an earlier version of Offtake: their revision is {revision}, this version needs "
+                f"{newest}. Make a backup (offtake backup FILE), then run offtake init; OFFTAKE_AUTO_UPGRADE is false."
+            )
+        _log.warning(
+            "the tables are migrated from revision %s to %s; earlier versions of Offtake cannot start with them",
+            revision,
+            newest,
+        )
+    database.migrate()
 
 
 def open_vault(settings: Settings) -> Vault:

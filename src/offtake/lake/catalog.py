@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL, FileIO
 from pyiceberg.table import Table
 from pyiceberg.typedef import EMPTY_DICT, Properties
 from sqlalchemy import event, make_url, select
+from sqlalchemy.engine import Connection as DbConnection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from offtake.errors import OfftakeError, disk_error
+from offtake.lake.locations import is_local, local_path
 from offtake.lake.registered import RegisteredTables
 from offtake.lake.storage.access import FileAccess
 from offtake.lake.storage.iceberg_io import access_of
@@ -104,6 +106,14 @@ class Lake:
             found: str | None = connection.scalar(query)
         return found
 
+    def check_moved(self) -> None:
+        """Raise `OfftakeError` when a table's metadata is missing because the warehouse's folder was moved."""
+        query = select(IcebergTables.metadata_location).where(IcebergTables.catalog_name == _CATALOG)
+        with self.catalog.engine.connect() as connection:
+            for location in connection.scalars(query):
+                if location and is_local(location) and not self.warehouse.is_inside(location):
+                    _check_found(location, self.warehouse.location)
+
     def location(self, table: TableName) -> str:
         """The location of the folder of a new table with that name."""
         return f"{self.warehouse.location}/{table.replace('.', '/')}"
@@ -127,6 +137,20 @@ class Lake:
     def close(self) -> None:
         """Close the database connections."""
         self.catalog.close()
+
+
+def _check_found(location: str, warehouse: str) -> None:
+    if not local_path(location).exists():
+        raise OfftakeError(
+            f"A table's file is missing: {location}; the warehouse is {warehouse}. If the data directory or the "
+            "warehouse was moved, give it its old path (a symbolic link or a bind mount), or restore a backup, which "
+            "changes the paths."
+        )
+
+
+def create_catalog_tables(connection: DbConnection) -> None:
+    """Create those of the catalog's tables that do not exist, in the connection's transaction."""
+    SqlCatalogBaseTable.metadata.create_all(connection)
 
 
 @contextlib.contextmanager

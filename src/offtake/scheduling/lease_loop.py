@@ -7,11 +7,14 @@ from typing import Final
 
 from offtake.errors import exhaustion
 from offtake.store.database import StoreBusyError, StoreFullError
+from offtake.store.revisions import StoreVersionError
 from offtake.store.wakeup import WakeUp
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 2.0
+_UPGRADED_SECONDS: Final = 60.0
+"""The pause of a process whose tables were migrated by a later version: it is to be stopped."""
 
 
 def work_until_stopped(
@@ -33,6 +36,9 @@ def work_until_stopped(
         except (StoreBusyError, StoreFullError) as error:
             _log.warning("no %s can be claimed or ended: %s Retrying.", what, error)
             worked = stop.wait(_RETRY_SECONDS)
+        except StoreVersionError as error:
+            _log.warning("no %s is claimed: %s", what, error)
+            worked = stop.wait(_UPGRADED_SECONDS)
         except Exception as error:  # noqa: BLE001 - the loop survives every error
             cause = exhaustion(error)
             if cause is None:

@@ -5,6 +5,7 @@ Values are copied as they are stored: JSON as its text.
 """
 
 import errno
+import hashlib
 import json
 import os
 import sqlite3
@@ -27,8 +28,8 @@ from offtake.store.tables import Base
 from offtake.store.upgrade import upgrade
 from offtake.store.vault import key_id_of
 
-_VERSION: Final = "alembic_version"
-STORE_TABLES: Final = frozenset(Base.metadata.tables) | {_VERSION}
+VERSION: Final = "alembic_version"
+STORE_TABLES: Final = frozenset(Base.metadata.tables) | {VERSION}
 _PAGE: Final = 1000
 _PLAIN: Final[tuple[tuple[type[TypeEngine[Any]], TypeEngine[Any]], ...]] = (
     (sa.LargeBinary, sa.LargeBinary()),
@@ -87,16 +88,51 @@ def load(connection: DbConnection, file: Path, tables: Collection[str], *, repla
     source = _copy_at(file)
     try:
         with source.connect() as copy:
-            copied_tables = _reflect(copy, tables)
-            targets = _reflect(connection, copied_tables.tables).sorted_tables
-            for table in reversed(targets) if replace else ():
-                connection.execute(sa.delete(table))
-            for table in targets:
-                insert = _insert_statement(connection, table)
-                for rows in _pages(copy, copied_tables.tables[table.name]):
-                    connection.execute(insert, rows)
+            copy_rows(copy, connection, tables, replace=replace)
     finally:
         source.dispose()
+
+
+def copy_rows(source: DbConnection, target: DbConnection, tables: Collection[str], *, replace: bool = False) -> None:
+    """Copy the rows of the source's tables into existing tables, in the target's transaction.
+
+    `replace` deletes the rows that are there.
+    """
+    copied_tables = _reflect(source, tables)
+    targets = _reflect(target, copied_tables.tables).sorted_tables
+    for table in reversed(targets) if replace else ():
+        target.execute(sa.delete(table))
+    for table in targets:
+        insert = _insert_statement(target, table)
+        for rows in _pages(source, copied_tables.tables[table.name]):
+            target.execute(insert, rows)
+
+
+def digests(connection: DbConnection, tables: Collection[str]) -> dict[str, tuple[int, str]]:
+    """The number of rows of each existing table, and a digest of their values, which is independent of their order.
+
+    Equal for a table and its copy in a database of another kind.
+    """
+    return {table.name: _digest(_pages(connection, table)) for table in _reflect(connection, tables).sorted_tables}
+
+
+def _digest(pages: Iterable[list[dict[str, Any]]]) -> tuple[int, str]:
+    count, total = 0, 0
+    for rows in pages:
+        count += len(rows)
+        for row in rows:
+            values = repr([row[name] for name in sorted(row)]).encode()
+            total += int.from_bytes(hashlib.sha256(values).digest())
+    return count, f"{total % 2**256:064x}"
+
+
+def empty_tables(connection: DbConnection, revision: str = "head") -> None:
+    """Replace empty or missing tables by those of a revision. Raises `NotEmptyError` when one has rows."""
+    existing = _reflect(connection, STORE_TABLES)
+    if _has_rows(connection, existing):
+        raise NotEmptyError("The store is not empty. Restore into an empty one, for example a new --data-dir.")
+    existing.drop_all(connection)
+    upgrade(connection, revision)
 
 
 def load_store(database: Database, file: Path, *, replace: bool = False) -> None:
@@ -106,19 +142,22 @@ def load_store(database: Database, file: Path, *, replace: bool = False) -> None
     """
     revision = revision_in(file)
     with database.schema_transaction() as connection:
-        existing = _reflect(connection, STORE_TABLES)
-        if not replace and _has_rows(connection, existing):
-            raise NotEmptyError("The store is not empty. Restore into an empty one, for example a new --data-dir.")
-        existing.drop_all(connection)
-        upgrade(connection, revision)
-        load(connection, file, STORE_TABLES - {_VERSION})
+        if replace:
+            _reflect(connection, STORE_TABLES).drop_all(connection)
+        empty_tables(connection, revision)
+        load(connection, file, STORE_TABLES - {VERSION})
         upgrade(connection)
 
 
 def has_rows(database: Database, tables: Collection[str]) -> bool:
     """Whether any of the tables has rows."""
     with database.snapshot_read() as connection:
-        return _has_rows(connection, _reflect(connection, tables))
+        return any_rows(connection, tables)
+
+
+def any_rows(connection: DbConnection, tables: Collection[str]) -> bool:
+    """Whether any of the tables has rows, as `has_rows`, in the connection's transaction."""
+    return _has_rows(connection, _reflect(connection, tables))
 
 
 def is_whole(file: Path) -> bool:
@@ -236,7 +275,7 @@ def _reflect(connection: DbConnection, tables: Collection[str]) -> sa.MetaData:
 
 
 def _has_rows(connection: DbConnection, tables: sa.MetaData) -> bool:
-    data_tables = (table for table in tables.sorted_tables if table.name != _VERSION)
+    data_tables = (table for table in tables.sorted_tables if table.name != VERSION)
     return any(
         connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() for table in data_tables
     )

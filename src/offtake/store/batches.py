@@ -16,6 +16,7 @@ from offtake.store.conditions import HELD_BATCH, LOADING_BATCH, QUEUED_BATCH
 from offtake.store.database import Database
 from offtake.store.events import Event, EventKind, FieldValue
 from offtake.store.leases import LeaseMonitor
+from offtake.store.revisions import check_claim
 from offtake.store.tables import Batch, BatchFile, Dataset
 from offtake.store.tables.documents import BatchError
 
@@ -75,6 +76,8 @@ def claim_next(database: Database, owner: str, watch: LeaseMonitor, now_ms: int,
         free += [(Batch.id == batch_id) & (Batch.heartbeat_counter == counter) for batch_id, counter in expired.items()]
         oldest = select(Batch).where(QUEUED_BATCH, or_(*free), Batch.dataset_id.not_in(busy))
         batch = session.scalar(oldest.order_by(Batch.updated_at, Batch.id).limit(1).with_for_update(skip_locked=True))
+        if batch is not None:
+            check_claim(session.connection())
         return None if batch is None else claim_batch(session, batch, owner, now_ms, lease_ms)
 
 

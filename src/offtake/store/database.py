@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from offtake.errors import OfftakeError
 from offtake.store import events
 from offtake.store.events import Event, Observer
-from offtake.store.revisions import is_current
+from offtake.store.revisions import is_current, revision_of
 from offtake.store.wakeup import WakeUp
 from offtake.store.write_turns import LONGEST_WAIT, NoTurnError, WriteTurns, lock_wait
 from offtake.telemetry.counts import COUNTS
@@ -107,6 +107,11 @@ class Database:
             yield session
             session.rollback()
             events.take(session)
+
+    def revision(self) -> str | None:
+        """The schema revision of the tables; None in an empty database."""
+        with _translating_errors(), self.engine.connect() as connection:
+            return revision_of(connection)
 
     def migrate(self, revision: str = "head") -> None:
         """Migrate the tables to this version of Offtake or to an older revision; no-op when they are current.

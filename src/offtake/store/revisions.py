@@ -9,10 +9,14 @@ from sqlalchemy.engine import Connection as DbConnection
 from offtake.errors import OfftakeError
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MOVED: Final = "moved"
+"""The revision of an SQLite database whose rows `offtake migrate` has moved; no version opens it."""
+
+_REVISION: Final = text("SELECT version_num FROM alembic_version")
 
 
 class StoreVersionError(OfftakeError):
-    """The database was written by a later version of Offtake; nothing was changed."""
+    """The database is of a later version of Offtake, or was moved to another one; nothing was changed."""
 
 
 def is_current(connection: DbConnection) -> bool:
@@ -25,11 +29,24 @@ def is_current(connection: DbConnection) -> bool:
 def check_known(revision: str | None) -> None:
     """Raise `StoreVersionError` when this version of Offtake does not know the revision."""
     known = known_revisions()
+    if revision == MOVED:
+        raise StoreVersionError(
+            "The rows of this SQLite database were moved to PostgreSQL by offtake migrate. Set OFFTAKE_DATABASE_URL "
+            "to that database."
+        )
     if revision is not None and revision not in known:
         raise StoreVersionError(
             f"The database is of a later version of Offtake: its schema has revision {revision}, this version "
             f"supports revisions up to {known[-1]}. Start the later version."
         )
+
+
+def check_claim(connection: DbConnection) -> None:
+    """Raise `StoreVersionError` when a later version has migrated the tables since this process was started.
+
+    Its runs may have what this version ignores, such as chosen columns.
+    """
+    check_known(connection.scalar(_REVISION))
 
 
 def known_revisions() -> list[str]:
@@ -41,5 +58,5 @@ def revision_of(connection: DbConnection) -> str | None:
     """The revision of the tables; None in an empty database."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found: str | None = connection.scalar(_REVISION)
     return found

@@ -11,6 +11,7 @@ from offtake.store import disposals, queue, run_events, run_totals, usage
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
+from offtake.store.revisions import check_claim
 from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_parts import has_parts, run_datasets
 from offtake.store.run_states import FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
@@ -51,6 +52,7 @@ def claim(
         found = queue.find_next(session, expired, now_ms, may_probe=may_probe, only=only)
         if found is None:
             return None
+        check_claim(session.connection())
         run = found.run
         _record_claim(session, run, now_ms)
         run.status = PROCESSING
