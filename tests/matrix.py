@@ -5,35 +5,46 @@ value of every parameter is there. The parameter with the most values leads; eac
 the others, in turn. With `one_in=N`, one in N of the sample is run, another one for each test: for what is slow, and
 differs little.
 
+Turns: the modules in `slow_modules` take much of the time. A commit runs one in N of their tests: its hash decides
+which, so that every test runs every few commits. `--turn K` chooses.
+
 Searches: a test that Hypothesis runs, or that is marked with `pytest.mark.search`, tries many generated examples;
 `examples` decides how many.
 
 `--all` runs everything, `--rest` what is left of that once `make test` has run; `--part 1/2` the second half of it.
 """
 
+import subprocess
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import hypothesis
 import pytest
 
+from tests.slow_modules import SLOW
+
 T = TypeVar("T")
 SHARE = 8
 """Of the examples of a search, `make test` tries one in so many."""
 _whole: list[bool] = []
+_turn: list[int] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run every combination of the matrices, and whole searches")
     parser.addoption("--rest", action="store_true", help="run only what --all adds")
+    parser.addoption("--turn", type=int, help="which part of the slow modules runs; default: by the commit")
     parser.addoption("--part", default="0/1", help="of what --rest runs, part K of N, counted from 0: K/N")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Decide how long searches are, before the modules with tests are imported."""
     _whole[:] = [bool(config.getoption("--all") or config.getoption("--rest"))]
+    chosen = config.getoption("--turn")
+    _turn[:] = [_turn_of_commit() if chosen is None else chosen]
     # A busy machine is not a failure: the timeout of tests finds what hangs.
     too_slow = [hypothesis.HealthCheck.too_slow]
     hypothesis.settings.register_profile(
@@ -45,6 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def whole() -> bool:
     """Whether searches are whole: this run has `--all` or `--rest`."""
     return _whole == [True]
+
+
+def in_turn(cases: Sequence[T], one_in: int) -> Sequence[T]:
+    """One in so many of the cases, at the next commit others; all of them when searches are whole."""
+    return cases if whole() else cases[_turn[0] % one_in :: one_in]
 
 
 def examples(all_of_them: int) -> int:
@@ -62,6 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and item.get_closest_marker("matrix") and hasattr(item, "callspec"):
             groups[item.nodeid.partition("[")[0]].append(item)
     left_out: set[pytest.Item] = {item for named in groups.items() for item in _left_out(*named)}
+    left_out |= {item for item in items if not _is_its_turn(item)}
     if config.getoption("--rest"):
         searches = {item for item in items for name in ("search", "hypothesis") if item.get_closest_marker(name)}
         part, parts = map(int, str(config.getoption("--part")).split("/"))
@@ -107,3 +124,15 @@ def _left_out(name: str, group: Sequence[pytest.Function]) -> list[pytest.Functi
     marker = group[0].get_closest_marker("matrix")
     kept = set(share(name, chosen, marker.kwargs.get("one_in", 1) if marker else 1))
     return [item for item in group if item not in kept]
+
+
+def _is_its_turn(item: pytest.Item) -> bool:
+    one_in = SLOW.get(item.nodeid.partition("::")[0], 1)
+    return zlib.crc32(item.nodeid.encode()) % one_in == _turn[0] % one_in
+
+
+def _turn_of_commit() -> int:
+    """A number that differs from commit to commit; 0 outside of a repository."""
+    command = ["git", "rev-parse", "HEAD"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return int(found.stdout[:8], 16) if found.returncode == 0 else 0

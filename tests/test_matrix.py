@@ -1,11 +1,13 @@
 """The sample of a matrix leaves no value out."""
 
 from itertools import product
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.matrix import sample, share
+from tests.slow_modules import SLOW
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.data())
@@ -31,3 +33,7 @@ def test_a_share_of_a_sample_differs_from_test_to_test_and_is_never_empty() -> N
     assert {len(one) for one in shares} == {4}
     assert set().union(*map(set, shares)) == set(cases)
     assert share("test", ["only"], 5) == ["only"]
+
+
+def test_the_slow_modules_exist() -> None:
+    assert [module for module in SLOW if not Path(__file__).parents[1].joinpath(module).is_file()] == []

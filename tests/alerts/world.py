@@ -114,7 +114,7 @@ class World:
         self.record(self.event("run.failed", 1))
 
     def dead_letter(self) -> None:
-        """A channel, a rule, and a message that was given up."""
+        """A channel, a rule, and a message that failed for good."""
         self.rule_and_event()
         self.notifier.group()
         with self.deployed.backend.database.writing() as session:

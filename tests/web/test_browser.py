@@ -14,6 +14,7 @@ from playwright.sync_api import Browser
 from offtake.access.clients import NewClient
 from tests.attacks.server import Server, serving
 from tests.deployment import ZONE
+from tests.matrix import in_turn
 from tests.servers import rclone_s3
 from tests.web import world
 from tests.web.chromium import browsing, looking
@@ -45,7 +46,7 @@ def test_every_page_is_clean_accessible_and_fits(
         window.open("/ui/sign-in")
         window.check()
         window.sign_in(made.admin)
-        for path in every_page(made).values():
+        for path in in_turn(list(every_page(made).values()), 3):
             window.open(f"/ui/prod{path}")
             window.check()
 

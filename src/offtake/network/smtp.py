@@ -195,7 +195,8 @@ def _reply(code: int, text: bytes | str) -> str:
 
 
 def _failure(error: Exception, *, over: bool, seconds: float) -> str:
-    if over or isinstance(error, TimeoutError):
+    # `smtplib` hides a read that timed out behind "Connection unexpectedly closed".
+    if over or isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
         return f"did not answer within {seconds:g} seconds"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"has a certificate that is not trusted ({error.verify_message})"

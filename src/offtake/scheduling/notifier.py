@@ -111,7 +111,7 @@ class Notifier:
             _log.warning(
                 "alert %s could not be sent%s: %s",
                 claim.message_id,
-                " and is given up" if result.is_permanent else "",
+                " and is not retried" if result.is_permanent else "",
                 result.answer,
                 extra=same_line(claim.channel_id),
             )
