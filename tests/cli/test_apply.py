@@ -374,3 +374,9 @@ secretTo: file:partner.secret
     assert "secretTo partner.secret" not in way.refused(text.replace("name: partner", "name: second"))
     deployed.sign_in()
     assert "another" not in deployed.http.get("/data/foundation/audit/events?limit=50").text
+
+
+def test_a_freshness_target_is_declared_kept_and_removed(way: Applying, deployed: Deployment) -> None:
+    for line, expected in (("freshWithin: 4h\n", 14_400), ("", 14_400), ("freshWithin: none\n", None)):
+        way.apply(ZONE + EVENTS.replace("every: 3h\n", f"every: 3h\n{line}"))
+        assert flow_named(deployed, "events")["extensions"]["freshWithinSeconds"] == expected

@@ -163,3 +163,31 @@ def _log_of_a_server(data_dir: Path) -> str:
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         return process.communicate(timeout=20)[1].decode()
+
+
+# Freshness
+
+
+def test_a_freshness_target_is_set_shown_and_removed(terminal: Terminal) -> None:
+    flow = terminal.flow("fresh")
+    terminal.deployed.run_due()
+    terminal.run("flow", "edit", flow, "--fresh-within", "90m")
+    terminal.deployed.clock.advance(hours=2)
+    shown = terminal.run("flow", "show", flow)
+    assert "late when its data is older than 90m" in shown
+    assert "delivered up to: 2026-03-01 12:00:00Z" in shown
+    assert "late since 2026-03-01 13:30:00Z" in shown
+    assert "older than its target" in terminal.run("status")
+    terminal.run("flow", "edit", flow, "--fresh-within", "none")
+    terminal.run("flow", "edit", flow, "--fresh-within", "none")
+    assert "late" not in terminal.run("flow", "show", flow)
+
+
+def test_a_new_flow_has_the_target_that_is_given(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.flow("first")
+    words = ("flow", "create", "second", "--dataset", "events", "--to", "zone", "--path", "p", "--format", "ndjson")
+    made = json.loads(terminal.run(*words, "--every", "3h", "--fresh-within", "1d", "--json"))
+    assert made["extensions"]["freshWithinSeconds"] == DAY
+    folder = str(terminal.deployed.backend.settings.data_dir)
+    assert main(["flow", "edit", "first", "--fresh-within", "soon", "--data-dir", folder]) == 2
+    assert "90m, 4h or 2d, or none" in capsys.readouterr().err

@@ -136,7 +136,7 @@ def count(session: Session, caller: Caller) -> dict[str, int]:
 
 
 def delete_old(session: Session, now_ms: int) -> int:
-    """Delete some of the messages that were sent, or given up, 30 days ago; returns how many."""
+    """Delete some of the messages that were sent, or became dead letters, 30 days ago; returns how many."""
     before = str(ULID.from_timestamp(max(0, now_ms - _KEPT_MS) / 1000))
     old = select(AlertMessage.id).where(AlertMessage.id < before, AlertMessage.state != WAITING)
     ids = session.scalars(old.order_by(AlertMessage.id).limit(_PAGE)).all()

@@ -26,7 +26,7 @@ from offtake.store.vault import Vault, VaultError
 
 CLAIM_MS: Final = 60_000
 """A process that has not recorded a result for so long has died, or its result is ignored."""
-GIVE_UP_MS: Final = 86_400_000
+RETRY_LIMIT_MS: Final = 86_400_000
 """For so long, a message is retried."""
 _LEAST_ATTEMPTS: Final = 8
 """A message is retried at least so often, also when the clock was set forward."""
@@ -34,7 +34,7 @@ _FIRST_PAUSE_MS: Final = 10_000
 _LONGEST_PAUSE_MS: Final = 3_600_000
 _CHANNEL_PAUSE_MS: Final = 5_000
 _LONGEST_CHANNEL_PAUSE_MS: Final = 300_000
-_GIVEN_UP_AT_ONCE: Final = 500
+_DEAD_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
         message.answer, message.updated_at = result.answer, now_ms
         if result.is_sent:
             message.state = SENT
-        elif result.is_permanent or _is_given_up(message, channel, now_ms):
+        elif result.is_permanent or _is_dead(message, channel, now_ms):
             message.state = DEAD
         else:
             pause = _pause(_FIRST_PAUSE_MS, message.attempts, _LONGEST_PAUSE_MS, jitter)
@@ -149,15 +149,15 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
             old = select(AlertMessage.id).where(
                 AlertMessage.channel_id == channel.id,
                 AlertMessage.state == WAITING,
-                AlertMessage.tried_since <= now_ms - GIVE_UP_MS,
+                AlertMessage.tried_since <= now_ms - RETRY_LIMIT_MS,
             )
-            ids = session.scalars(old.limit(_GIVEN_UP_AT_ONCE)).all()
+            ids = session.scalars(old.limit(_DEAD_AT_ONCE)).all()
             values: Json = {"state": DEAD, "answer": result.answer, "updated_at": now_ms}
             session.execute(update(AlertMessage).where(AlertMessage.id.in_(ids)).values(values))
 
 
-def _is_given_up(message: AlertMessage, channel: AlertChannel, now_ms: int) -> bool:
-    is_old = now_ms - message.tried_since >= GIVE_UP_MS
+def _is_dead(message: AlertMessage, channel: AlertChannel, now_ms: int) -> bool:
+    is_old = now_ms - message.tried_since >= RETRY_LIMIT_MS
     return is_old and max(message.attempts, channel.failures) >= _LEAST_ATTEMPTS
 
 

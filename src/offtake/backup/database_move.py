@@ -115,7 +115,7 @@ def _name(target: sa.URL) -> str:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[DbConnection]:
-    """A transaction that no other process can read or write beside; rolled back unless it is committed.
+    """A transaction that no other process can read or write next to; rolled back unless it is committed.
 
     SQLite grants it only when no other process has the file open, so it finds every server, worker and command.
     """
