@@ -41,7 +41,12 @@ NEEDED = {
     "sandbox reset": ["x", "--yes"], "sandbox delete": ["x", "--yes"], "client create": ["x"], "client rotate": ["x"],
     "client revoke": ["x"], "role create": ["x", "--permission", "*"], "role show": ["x"],
     "role update": ["x", "--add", "view-datasets"], "role grant": ["x", "y"], "role revoke": ["x", "y"],
-    "role delete": ["x"], "backup": ["FILE"], "apply": ["-f", "DOCUMENT"],
+    "role delete": ["x"], "alert channel create": ["webhook", "x", "--url", "https://example.org"],
+    "alert channel show": ["x"], "alert channel edit": ["x", "--name", "y"], "alert channel test": ["x"],
+    "alert channel delete": ["x"], "alert rule create": ["x", "--channel", "y"],
+    "alert rule edit": ["x", "--name", "y"], "alert rule delete": ["x"], "alert retry": ["x"],
+    "quota set": ["rows", "5"], "quota remove": ["rows"], "migrate": ["--to", "postgresql://127.0.0.1/x"],
+    "backup": ["FILE"], "apply": ["-f", "DOCUMENT"],
     "diff": ["-f", "DOCUMENT"],
 }  # fmt: skip
 WORDS = [
