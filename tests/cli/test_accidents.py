@@ -41,7 +41,7 @@ NEEDED = {
     "sandbox reset": ["x", "--yes"], "sandbox delete": ["x", "--yes"], "client create": ["x"], "client rotate": ["x"],
     "client revoke": ["x"], "role create": ["x", "--permission", "*"], "role show": ["x"],
     "role update": ["x", "--add", "view-datasets"], "role grant": ["x", "y"], "role revoke": ["x", "y"],
-    "role delete": ["x"], "alert channel create": ["webhook", "x", "--url", "https://example.org"],
+    "role delete": ["x"], "alert channel create": ["x", "--kind", "webhook", "--url", "https://example.org"],
     "alert channel show": ["x"], "alert channel edit": ["x", "--name", "y"], "alert channel test": ["x"],
     "alert channel delete": ["x"], "alert rule create": ["x", "--channel", "y"],
     "alert rule edit": ["x", "--name", "y"], "alert rule delete": ["x"], "alert retry": ["x"],

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pyarrow as pa
@@ -45,7 +45,7 @@ class WrittenPart:
     sha256: str
     losses: tuple[Loss, ...] = ()
     uri: str = ""
-    cpu_ms: int = 0
+    cpu_ms: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

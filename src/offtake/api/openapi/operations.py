@@ -25,6 +25,8 @@ _MEANINGS: Final[Mapping[int, str]] = {
     503: "The database is busy, or the disk is full; retry.",
 }
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_MAY_BE_NULL: Final = frozenset({"nextRunAt", "freshWithinSeconds", "deliveredUpToUTC", "lateSinceUTC"})
+"""Numbers of responses that are null if there is none, although the examples have one."""
 _ALWAYS: Final = (400, 401, 403, 404, 503)
 
 
@@ -66,12 +68,17 @@ def schema_of(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
     if isinstance(example, dict):
         # The value of a JSON Patch operation, and of a field that changes, can be anything.
         free = ("value",) if "op" in example else ("old", "new")
-        properties = {key: {} if key in free else schema_of(value) for key, value in example.items()}
+        properties = {key: {} if key in free else _property(key, value) for key, value in example.items()}
         return {"type": "object", "properties": properties}
     if isinstance(example, list):
         return {"type": "array"} | ({"items": schema_of(example[0])} if example else {})
     name = _TYPES.get(type(example))
     return {"type": name} if name else {}
+
+
+def _property(key: str, example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
+    found = schema_of(example)
+    return found | {"type": [found["type"], "null"]} if key in _MAY_BE_NULL and "type" in found else found
 
 
 def keyed_schema(example: Any) -> Json:  # noqa: ANN401 - whatever JSON can hold
