@@ -27,7 +27,8 @@ def replace(path: str, value: Any) -> list[dict[str, Any]]:
 
 def test_an_end_that_was_filled_in_says_so_wherever_a_flow_is_read(deployed: Deployment, flow: str) -> None:
     now = deployed.clock.now_ms()
-    expected = {"endTimeDefaulted": True, "ended": False, "nextRunAt": now, "consecutiveFailures": 0}
+    expected: dict[str, Any] = {"endTimeDefaulted": True, "ended": False, "nextRunAt": now, "consecutiveFailures": 0}
+    expected |= {"freshWithinSeconds": None, "deliveredUpToUTC": None, "lateSinceUTC": None}
     assert shown(deployed, flow)["extensions"] == expected
     assert shown(deployed, "/flows")["extensions"] == expected
     assert shown(deployed, "/flows?property=extensions") == {"extensions": expected}
@@ -79,7 +80,17 @@ def test_a_flow_past_its_end_is_ended_until_it_is_prolonged(deployed: Deployment
     deployed.clock.advance(seconds=1)
     ended = shown(deployed, flow)
     assert ended["state"] == "enabled"
-    assert ended["extensions"] == {"endTimeDefaulted": True, "ended": True, "nextRunAt": None, "consecutiveFailures": 0}
+    assert ended["extensions"] | {"lateSinceUTC": None} == {
+        "endTimeDefaulted": True,
+        "ended": True,
+        "nextRunAt": None,
+        "consecutiveFailures": 0,
+        "freshWithinSeconds": None,
+        "deliveredUpToUTC": None,
+        "lateSinceUTC": None,
+    }
+    # The slot before the end is still due.
+    assert ended["extensions"]["lateSinceUTC"] is not None
     deployed.run_due()
     assert shown(deployed, flow)["extensions"]["nextRunAt"] is None
     deployed.patch(flow, [{"op": "remove", "path": END}])
@@ -95,6 +106,9 @@ def test_a_disabled_flow_has_no_next_run_until_it_is_enabled(deployed: Deploymen
         "ended": False,
         "nextRunAt": None,
         "consecutiveFailures": 0,
+        "freshWithinSeconds": None,
+        "deliveredUpToUTC": None,
+        "lateSinceUTC": None,
     }
     deployed.post(f"{flow}/action?op=enable", {}, 200)
     assert shown(deployed, flow)["extensions"]["nextRunAt"] == deployed.clock.now_ms() + 3 * 3_600_000
