@@ -73,6 +73,7 @@ def test_a_flow_past_its_end_is_shown_as_ended_since_when_and_how_to_prolong_it(
     assert "still due" not in terminal.run("flow", "show", "f")
     document = json.loads(terminal.run("flow", "show", "f", "--json"))
     expected = {"endTimeDefaulted": True, "ended": True, "nextRunAt": None, "consecutiveFailures": 0}
+    expected |= {"freshWithinSeconds": None, "deliveredUpToUTC": terminal.deployed.clock.ms, "lateSinceUTC": None}
     assert document["extensions"] == expected
     (_, line) = terminal.run("flow", "list").splitlines()
     assert line.split()[2] == "ended"
@@ -153,7 +154,8 @@ def test_serve_names_at_each_start_the_flows_that_end_soon_and_logs_their_thresh
     for log in logged:
         (line,) = [line for line in log.splitlines() if "end within 30 days" in line]
         assert f"WARNING - offtake.flows.flow_ends 1 flow(s) end within 30 days: flow {flow} (flow) at " in line
-    assert [log.count(f"flow {flow} (flow) ends within 7 days") for log in logged] == [1, 0]
+    assert [log.count(" WARNING - offtake.events flow.ending_soon flow=flow ") for log in logged] == [1, 0]
+    assert [log.count(f"flow_id={flow}") for log in logged] == [1, 0]
 
 
 def _log_of_a_server(data_dir: Path) -> str:
