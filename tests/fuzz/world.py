@@ -199,7 +199,7 @@ def _says_why(answer: Answer) -> bool:
     if (answer.header(b"content-type") or b"").startswith(b"application/xml"):
         return b"<Message>" in answer.body
     said = answer.json()
-    return any(said.get(name) for name in ("detail", "message", "title", "error_description"))
+    return any(said.get(name) for name in ("detail", "message", "title", "error_description", "reasons"))
 
 
 async def _answer(app: Any, request: Request, signed: Headers) -> Answer:
