@@ -9,6 +9,8 @@ from offtake.client.server import FLOW_SERVICE
 
 CHANNEL: Final = Kind("alertChannels", "alert channel")
 RULE: Final = Kind("alertRules", "alert rule")
+EXTENSION: Final = "alerts"
+"""What errors call it, of servers that do not have it."""
 MESSAGES: Final = f"{FLOW_SERVICE}/alertMessages"
 _CHAT: Final = (Field("url", "URL of the incoming webhook.", "string", required=True, secret=True),)
 SETTINGS: Final[Mapping[str, Sequence[Field]]] = {
