@@ -8,7 +8,7 @@ from offtake.backup.database_move import move_database
 from offtake.cli import output
 from offtake.cli.local import check_deployment, settings_at
 from offtake.cli.options import AsJson, DataDir
-from offtake.settings import with_driver
+from offtake.setting_types.reading import with_driver
 
 
 def migrate(
