@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
-from offtake.alerts import topics
+from offtake.alerts import limits, topics
 from offtake.contract import bodies, entities, listing, partial_updates, problems, resource_names
 from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
@@ -21,10 +21,7 @@ from offtake.errors import InvalidInputError
 from offtake.store.tables import AlertChannel, AlertGroup, AlertMessage, AlertRule, Flow
 
 RESOURCE: Final = "alertRules"
-GROUP_SECONDS: Final = 30
-REPEAT_SECONDS: Final = 3600
 _MOST: Final = 1000
-_MOST_CHANNELS: Final = 10
 
 
 class RuleBody(Body):
@@ -38,19 +35,19 @@ class RuleBody(Body):
         max_length=100,
         description=f"Any of {', '.join(topics.TOPICS)}. Default: all about problems and recoveries.",
     )
-    channel_ids: list[str] = Field(min_length=1, max_length=_MOST_CHANNELS)
+    channel_ids: list[str] = Field(min_length=1, max_length=limits.MOST_CHANNELS)
     enabled: bool = True
     single: bool = Field(default=False, description="Send each event as a message of its own.")
     group_seconds: int = Field(
-        default=GROUP_SECONDS,
+        default=limits.GROUP_SECONDS,
         ge=0,
-        le=3600,
+        le=limits.LONGEST_GROUP_SECONDS,
         description="How long events with the same cause are collected before their first message.",
     )
     repeat_seconds: int = Field(
-        default=REPEAT_SECONDS,
-        ge=60,
-        le=7 * 86_400,
+        default=limits.REPEAT_SECONDS,
+        ge=limits.SHORTEST_REPEAT_SECONDS,
+        le=limits.LONGEST_REPEAT_SECONDS,
         description="How long further events with the same cause are collected before the next message.",
     )
 

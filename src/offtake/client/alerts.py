@@ -29,3 +29,5 @@ TOPICS: Final = (
     "started", "delivered", "nothing-new", "failed", "waiting", "late", "recovered", "ending", "disabled", "owed-files",
     "import-failed", "capacity",
 )  # fmt: skip
+DEFAULT_TOPICS: Final = tuple(one for one in TOPICS if one not in ("started", "delivered", "nothing-new"))
+"""The topics of a rule that names none."""
