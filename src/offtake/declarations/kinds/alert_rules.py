@@ -56,8 +56,9 @@ def delete(context: Context, rule_id: str) -> None:
 
 
 def uses_of_channel(context: Context, channel_id: str) -> list[Json]:
-    """The rules on the server that send to the channel."""
-    return [one for one in context.state.all_of("alert-rule") if channel_id in one["channelIds"]]
+    """The rules on the server that send to the channel, by name."""
+    rules = sorted(context.state.all_of("alert-rule"), key=lambda one: str(one["name"]))
+    return [one for one in rules if channel_id in one["channelIds"]]
 
 
 def declared_about(context: Context, flow_id: str) -> list[str]:
