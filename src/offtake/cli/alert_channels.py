@@ -91,7 +91,7 @@ def delete(
 
 def _state(channel: Json) -> str:
     failures = channel["failures"]
-    return f"{failures} failed attempt{'s' if failures != 1 else ''}" if failures else "ready"
+    return output.count_of(failures, "failed attempt") if failures else "ready"
 
 
 def _shown(value: object) -> str:
