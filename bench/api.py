@@ -188,18 +188,18 @@ def timed(call: Callable[[], httpx2.Response], times: int) -> Figures:
 def idle_share(server: int, seconds: float = 60) -> float:
     """What the server and the processes it has started take of one core, once the last requests' work is done."""
     time.sleep(10)
-    began, at_first = time.monotonic(), _cpu_seconds(server)
+    began, at_first = time.monotonic(), cpu_seconds(server)
     time.sleep(seconds)
-    return (_cpu_seconds(server) - at_first) / (time.monotonic() - began)
+    return (cpu_seconds(server) - at_first) / (time.monotonic() - began)
 
 
-def _cpu_seconds(server: int) -> float:
+def cpu_seconds(server: int) -> float:
     """What a process and its descendants have taken, user and system."""
     tasks = Path(f"/proc/{server}/task").iterdir()
     children = [child for task in tasks for child in (task / "children").read_text().split()]
     fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_cpu_seconds(int(child)) for child in children)
+    return own + sum(cpu_seconds(int(child)) for child in children)
 
 
 def show(found: dict[str, dict[str, Figures]]) -> None:

@@ -247,14 +247,14 @@ def _set_up(backend: Backend, flow_count: int, dataset_count: int, source: dict[
         for number in range(flow_count):
             dataset = ids[number % dataset_count]
             start = now // 1000 + number * 3 * 3600 // flow_count
-            flows[_flow(session, backend, caller, (dataset, base.id, f"copy-{number}"), start)] = (
+            flows[add_flow(session, backend, caller, (dataset, base.id, f"copy-{number}"), start)] = (
                 f"copy-{number}/{dataset}"
             )
     source.update(dict.fromkeys(ids, 0))
     return flows
 
 
-def _flow(session: Session, backend: Backend, caller: Caller, ends: tuple[str, str, str], start: int) -> str:
+def add_flow(session: Session, backend: Backend, caller: Caller, ends: tuple[str, str, str], start: int) -> str:
     """From a dataset, over a base connection, to a folder, every three hours; its id."""
     dataset, base, folder = ends
     now = backend.clock.now_ms()

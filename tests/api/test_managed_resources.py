@@ -81,6 +81,9 @@ def test_only_what_a_caller_may_change_can_be_tagged(deployed: Deployment) -> No
     with deployed.acting(deployed.new_client(VIEW_DESTINATIONS, MANAGE_DESTINATIONS)):
         put(deployed, "a", [{"kind": "connection", "id": one}])
         put(deployed, "a", [{"kind": "role", "id": one}], 403)
+        channel = {"name": "m", "kind": "email", "settings": {"to": ["a@example.org"]}}
+        made = deployed.post("/alertChannels", channel)["id"]
+        put(deployed, "a", [{"kind": "alert-channel", "id": made}])
     with deployed.acting(deployed.new_client(EXPORT_DATASETS)):
         assert deployed.http.get(PATH).status_code == 403
 

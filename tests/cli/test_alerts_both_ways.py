@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from offtake.alerts import topics
 from offtake.alerts.channels.registry import KINDS
-from offtake.client.alerts import SETTINGS, TOPICS
+from offtake.client.alerts import DEFAULT_TOPICS, SETTINGS, TOPICS
+from offtake.declarations.models import AlertChannelDocument
 from tests.alerts.receivers import Receiver, receiver
 from tests.alerts.world import World
 from tests.cli.test_both_ways import Way, json_of, refused, says
@@ -96,6 +98,8 @@ def test_what_does_not_fit_is_refused(way: Way, words: tuple[str, ...], message:
 
 def test_the_client_knows_the_servers_kinds_and_topics() -> None:
     assert tuple(topics.TOPICS) == TOPICS
+    assert topics.DEFAULT == DEFAULT_TOPICS
+    assert set(get_args(AlertChannelDocument.model_fields["type"].annotation)) == set(KINDS)
     known = {kind: {field.key: field.secret for field in fields} for kind, fields in SETTINGS.items()}
     assert known == {
         kind.name: {

@@ -28,6 +28,8 @@ SFTP = (
     "kind: connection\nname: s\ndestination: sftp\nauth: password\nparams: {domain: h, username: u, password: env:P}\n"
 )
 S3 = "kind: connection\nname: s\ndestination: s3\nauth: access-key\nparams: {s3AccessKey: k, s3SecretKey: env:P}\n"
+HOOK = "kind: alert-channel\nname: h\ntype: webhook\nsettings: {url: 'https://h.example.org', secret: env:P}\n"
+RULE = "kind: alert-rule\nname: r\nchannels: [h]\n"
 CATALOG = "kind: catalog\nname: c\ntype: rest\nproperties: {uri: https://c.example.org, token: env:P}\n"
 
 
@@ -39,7 +41,7 @@ def way(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Applying]:
-    monkeypatch.setenv("P", "a-secret")
+    monkeypatch.setenv("P", "a-secret-of-a-test")
     deployed.import_rows("events", rows(0, 1))
     with applying(request.param, deployed, tmp_path, capsys, monkeypatch) as found:
         yield found
@@ -80,6 +82,17 @@ BAD: list[tuple[str, str]] = [
     ("kind: client\nname: c\nroles: [nope]\nsecretTo: file:x", "roles.0 refers to the role nope"),
     ("kind: dataset\nname: d\ncatalog: c", "catalog and table (or metadata) belong together"),
     ("kind: dataset\nname: d\ncatalog: c\ntable: a.b", "refers to the catalog c"),
+    (HOOK.replace("env:P", "t0ken"), "documents.yaml:4: alert-channel h: settings.secret is a secret; give env:NAME"),
+    (HOOK.replace(", secret: env:P", ""), "settings.secret is required: a generated one would be shown nowhere"),
+    (HOOK.replace("url", "urll"), "settings.urll is unknown; did you mean url?"),
+    (HOOK.replace("https://h.example.org", "ftp://h"), "settings.url must be a URL that starts with https://"),
+    (HOOK.replace("'https://h.example.org'", "[a]"), "settings.url must be text"),
+    (HOOK.replace("webhook", "webhok"), "documents.yaml:3: alert-channel h: type must be 'webhook', 'email'"),
+    (RULE, "documents.yaml:3: alert-rule r: channels.0 refers to the alert-channel h, which is neither declared nor"),
+    (HOOK + "---\n" + RULE + "flow: f", "flow refers to the flow f, which is neither declared nor on the server"),
+    (HOOK + "---\n" + RULE + "topics: [late, faild]", "topics.1 'faild' is not a topic; did you mean failed?"),
+    (HOOK + "---\n" + RULE + "topics: [late, late]", "topics has late twice"),
+    (HOOK + "---\n" + RULE + "repeatSeconds: 5", "documents.yaml:9: alert-rule r: repeatSeconds must be"),
     (ZONE + ZONE, "name is that of another document already"),
     (ZONE + FLOW + "id: &a\n  - *a", "the alias *a contains itself"),
 ]
@@ -246,7 +259,7 @@ def test_a_server_without_extensions_applies_the_rest_and_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deployed.import_rows("events", rows(0, 1))
-    monkeypatch.setenv("P", "a-secret")
+    monkeypatch.setenv("P", "a-secret-of-a-test")
     with applying(WAYS[1], deployed, tmp_path, capsys, monkeypatch) as way:
         app = Without(deployed.http.app, "managedResources|lakeCatalogs|administration/clients")
         with listening(app) as url:

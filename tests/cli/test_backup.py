@@ -80,7 +80,7 @@ def archive(data_dir: Path, tmp_path: Path) -> Path:
     """A backup of it; the data directory is gone."""
     done = offtake(data_dir, "backup", tmp_path / "one.tar")
     assert done.returncode == 0, done.stderr
-    assert "1 tables with" in done.stdout
+    assert "1 table with" in done.stdout
     data_dir.rename(tmp_path / "before")
     return tmp_path / "one.tar"
 

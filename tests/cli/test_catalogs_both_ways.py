@@ -125,7 +125,7 @@ def test_tables_and_namespaces_are_registered(way: Way, server: RestCatalogServe
     )
     server.tables.create_table(("sales", "stock"), SCHEMA)
     registered = says(way, "dataset", "register", "--catalog", "lakehouse", "--namespace", "sales")
-    assert registered == "namespace sales: 1 table(s) appeared, 0 gone\n"
+    assert registered == "namespace sales: 1 table appeared, 0 gone\n"
     server.tables.drop_table(("sales", "stock"))
     server.tables.create_table(("sales", "late"), SCHEMA)
     synced = json_of(way, "catalog", "sync", "lakehouse")["sales"]

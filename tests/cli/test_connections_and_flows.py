@@ -325,16 +325,23 @@ def test_a_flow_of_several_datasets_is_changed(way: Way, deployed: Deployment, d
     }  # fmt: skip
     changed = says(way, "flow", "edit", "nightly", "--dataset", "others", "--every", "12h", "--format", "parquet")
     assert "its position is lost" in changed
+    for line in ("datasets: events, others → others", "format: JSON → PARQUET", "schedule: once → every 12h"):
+        assert f"\n  {line}\n" in changed
+    again = says(way, "flow", "edit", "nightly", "--dataset", "others", "--every", "12h", "--format", "parquet")
+    assert again == changed.partition("\n")[0].replace("is changed", "is unchanged") + "\n"
     (flow,) = deployed.get("/flows")["items"]
     assert (flow["id"], flow["scheduleParams"]["interval"]) == (made["id"], 12)
     (source,) = deployed.get("/sourceConnections")["items"]
     assert [one["dataSetId"] for one in source["params"]["datasets"]] == [other]
     assert "new datasets" in says(way, "flow", "edit", "nightly", "--dataset", "others", "--dataset", dataset)
     json_of(way, "connection", "create", "landing-zone", "second")
-    assert "is changed" in says(
-        way, "flow", "edit", "nightly", "--to", "second", "--folder", "x", "--end", "2040-01-01"
-    )
-    assert "is changed" in says(way, "flow", "edit", "nightly", "--folder", "", "--end", "never")
+    changed = says(way, "flow", "edit", "nightly", "--to", "second", "--folder", "x", "--end", "2040-01-01")
+    assert "\n  to: zone → second\n" in changed
+    assert "\n  folder: the default → x\n" in changed
+    assert " → 2040-01-01 00:00:00Z\n" in changed
+    changed = says(way, "flow", "edit", "nightly", "--folder", "", "--end", "never", "--fresh-within", "4h")
+    assert "\n  end: 2040-01-01 00:00:00Z → never\n  folder: x → the default\n" in changed
+    assert changed.endswith("\n  late when older than: the default → 4h\n")
     assert counts(deployed) == {"connections": 3, "sourceConnections": 1, "targetConnections": 1, "flows": 1}
 
 
@@ -475,7 +482,7 @@ def test_only_the_chosen_columns_are_previewed_and_delivered(way: Way, deployed:
     assert planned["datasets"][0]["columns"] == ["id", "at.town", "it.element.price"]
     json_of(way, *create, "id,at.town,it.element.price")
     assert json_of(way, "flow", "preview", "nightly")["datasets"][0]["rows"] == expected
-    assert "is changed" in says(way, "flow", "edit", "nightly", "--columns", "events:id")
+    assert "  datasets: events (id, " in says(way, "flow", "edit", "nightly", "--columns", "events:id")
     assert "columns: id\n" in says(way, "flow", "preview", "nightly")
     assert "is changed" in says(way, "flow", "edit", "nightly", "--columns", "events:")
     assert json_of(way, "flow", "preview", "nightly")["datasets"][0]["rows"] == values

@@ -75,7 +75,7 @@ def left() -> list[Path]:
 
 def test_a_file_is_delivered_into_a_folder_and_nothing_else_is_left(towns: Path, tmp_path: Path, run: Run) -> None:
     code, out, err = run(towns, "./out", "--format", "json")
-    assert (code, err) == (0, f"2 rows in 1 files, {len(json_files(tmp_path / 'out'))} B, are delivered to ./out\n")
+    assert (code, err) == (0, f"delivered to ./out: 2 rows in 1 file, {len(json_files(tmp_path / 'out'))} B\n")
     assert json_rows(tmp_path / "out") == [{"id": 1, "city": "Bern"}, {"id": 2, "city": "Graz"}]
     (line,) = out.splitlines()
     name, count, size, digest = line.split("\t")

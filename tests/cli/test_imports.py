@@ -284,7 +284,7 @@ def test_a_batch_is_reverted_without_a_server_once(offtake: Offtake, file: Path)
     made = json.loads(offtake("dataset", "import", "towns", str(file), "--json")[1])
     batch = made["batch"]["id"]
     code, out, _ = offtake("batch", "revert", batch)
-    assert (code, out) == (0, f"2 rows of batch {batch} are removed from dataset towns\n")
+    assert (code, out) == (0, f"removed from dataset towns: 2 rows of batch {batch}\n")
     assert offtake("dataset", "preview", "towns")[1] == ""
     code, out, _ = offtake("batch", "revert", batch)
     assert (code, "already" in out) == (0, True)

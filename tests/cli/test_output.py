@@ -99,3 +99,9 @@ def test_json_has_no_control_characters_of_terminals(capsys: pytest.CaptureFixtu
     output.line(text)
     output.note(text)
     assert set(capsys.readouterr()) == {"a     \tö😀\n"}
+
+
+def test_numbers_of_things_have_the_right_noun() -> None:
+    found = [output.count_of(number, "file") for number in (0, 1, 2, 1200)]
+    assert found == ["0 files", "1 file", "2 files", "1,200 files"]
+    assert output.count_of(2, "batch", "batches") == "2 batches"

@@ -3,11 +3,13 @@
 import json
 import threading
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
 from offtake.cli import executing, instants, worker_notice
+from offtake.client.server import Server
 from offtake.errors import OfftakeError
 from offtake.lake.snapshot_history import ancestry
 from offtake.lake.table_names import TableName
@@ -56,7 +58,7 @@ def test_status_shows_what_was_delivered_what_failed_what_helps_and_what_ends(
     assert trouble["reason"]["message"]
     assert [one["flowId"] for one in found["ending"]] == [failing]
     printed = says(way, "status")
-    assert "1 runs delivered 20 rows" in printed
+    assert "1 run delivered 20 rows" in printed
     (failed,) = [line for line in printed.splitlines() if line.startswith("failed\t")]
     assert f"offtake run retry {run}" in failed
     assert f"offtake flow show {failing}" in printed
@@ -76,6 +78,18 @@ def test_status_shows_late_and_queued_runs(way: Way, deployed: Deployment) -> No
     assert {"late"} == {one["kind"] for one in late}
     assert f"offtake run watch {made}" in says(way, "status")
     assert way("status", "--check")[0] == 1
+
+
+def test_a_late_flow_without_a_live_run_is_run_instead_of_watched(way: Way, deployed: Deployment) -> None:
+    flow = deployed.flow(deployed.import_rows("events", rows(0, 20)))
+    deployed.run_due()
+    deployed.patch(f"/flows/{flow}", [{"op": "add", "path": "/extensions/freshWithinSeconds", "value": 3600}])
+    deployed.clock.advance(hours=2)
+    (late,) = json_of(way, "status")["attention"]
+    assert (late["kind"], late["runId"], late["hasLiveRun"]) == ("late", run_ids(deployed, flow)[-1], False)
+    (line,) = [one for one in says(way, "status").splitlines() if one.startswith("late\t")]
+    assert line.endswith(f"offtake flow show {flow}, then: offtake flow run {flow}")
+    assert "Next run: " in line
 
 
 def test_a_terminal_gets_a_block_for_each_thing(
@@ -190,6 +204,34 @@ def test_a_run_that_no_worker_takes_is_noticed_once(
     assert "offtake serve" in err
 
 
+def test_the_reason_of_a_wait_is_printed_once_until_it_changes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(tries: int, message: str) -> dict[str, Any]:
+        reason = {"code": "EXPORT-2003-504", "message": message}
+        return {"sinceUTC": 0, "reason": reason, "nextTryAtUTC": 1000 * tries, "untilUTC": None, "tries": tries}
+
+    away, refused_there = "The host could not be reached.", "The host refuses the login."
+    states = [
+        ("waiting", wait(1, away)), ("processing", None), ("waiting", wait(2, away)),
+        ("waiting", wait(3, refused_there)), ("success", None),
+    ]  # fmt: skip
+
+    def next_state(*_: object) -> executing.Progress:
+        status, waiting = states.pop(0)
+        return executing.Progress("r", status, 0, 0, 0, 0, 0, 0, None, waiting)
+
+    monkeypatch.setattr(executing, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(executing, "progress_of", next_state)
+    monkeypatch.setattr(executing, "WorkerNotice", MagicMock())
+    executing.wait_for_run(cast(Server, None), "r", json=False, works=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [(away in one, refused_there in one) for one in lines] == [
+        (True, False), (False, False), (False, False), (False, True), (False, False),
+    ]  # fmt: skip
+    assert lines[2] == "run r still waits: 2 failed attempts, next attempt 1970-01-01 00:00:02Z; nothing is planned yet"
+
+
 def test_a_server_without_the_extension_shows_what_the_contract_has(
     way: Way, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,4 +246,4 @@ def test_a_server_without_the_extension_shows_what_the_contract_has(
     assert {name: trouble[name] for name in ("kind", "flowId", "runId")}.items() <= expected.items()
     assert trouble["reason"]["code"] == expected["reason"]["code"]
     assert [one["flowId"] for one in found["ending"]] == [failing]
-    assert "1 runs delivered 20 rows" in way("status")[1]
+    assert "1 run delivered 20 rows" in way("status")[1]

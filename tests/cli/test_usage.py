@@ -26,7 +26,7 @@ def test_usage_and_quotas(deployed: Deployment, way: Way) -> None:
     deployed.clock.advance(hours=3)
     assert "quota of 7 rows is reached: 20 are used" in says(way, "quota", "set", "rows", "7")
     deployed.run_due()
-    assert "1 run(s) wait for it" in says(way, "quota", "list")
+    assert "waiting for it: 1 run" in says(way, "quota", "list")
     assert json_of(way, "quota", "list")["items"][0]["limit"] == 7
     assert "offtake quota list" in says(way, "status")
     assert json_of(way, "quota", "remove", "rows") == {"measure": "rows", "heldRunCount": 0}

@@ -18,7 +18,7 @@ from tests.scheduling import flaky_destination
 
 def test_a_run_is_verified_at_its_destination(deployed: Deployment, flow: str, offtake: Offtake) -> None:
     run = run_ids(deployed, flow)[0]
-    assert offtake("run", "verify", run)[:2] == (0, f"1 files, 20 rows, {size(deployed, run)}: as delivered\n")
+    assert offtake("run", "verify", run)[:2] == (0, f"1 file, 20 rows, {size(deployed, run)}: as delivered\n")
     assert offtake("run", "verify", run, "--download")[0] == 0
     (file,) = deployed.delivered(manifest_of(deployed, run))
     content = file.read_bytes()
@@ -126,7 +126,7 @@ def test_the_runs_of_a_flow_tile_the_history(deployed: Deployment, flow: str, da
     position = snapshots(deployed, dataset)[2]
     assert code == 0
     assert out == (
-        f"events: 3 runs up to snapshot {position}, no gap, no overlap; 1 snapshots with 5 rows are not delivered yet\n"
+        f"events: 3 runs up to snapshot {position}, no gap, no overlap; not delivered yet: 1 snapshot with 5 rows\n"
     )
     found = json.loads(offtake("flow", "verify", "flow", "--json")[1])
     assert found["proven"]
@@ -171,7 +171,7 @@ def test_a_flow_that_starts_over_delivers_everything_again_with_a_reason(
         deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/sourceConnectionIds", "value": [id_]}])
     code, out, _ = offtake("flow", "verify", flow)
     assert code == 0
-    assert "the next run is a full export; 3 snapshots with 34 rows are not delivered yet" in out
+    assert "the next run is a full export; not delivered yet: 3 snapshots with 34 rows" in out
     deployed.clock.advance(hours=3)
     deployed.run_due()
     code, out, _ = offtake("flow", "verify", flow)
@@ -232,7 +232,7 @@ def test_a_flow_that_always_delivers_everything_is_said_to(
     deployed.run_due()
     assert offtake("flow", "verify", flow)[:2] == (
         0,
-        "events: 1 runs, all of them full exports; the flow has no incremental exports\n",
+        "events: 1 full export and no others; the flow has no incremental exports\n",
     )
 
 

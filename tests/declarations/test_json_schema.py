@@ -10,6 +10,7 @@ from offtake.declarations.json_schema import json_schema
 
 VALIDATOR = Draft202012Validator(json_schema())
 FLOW = "kind: flow\nname: f\ndataset: d\nto: c\nformat: json\nevery: 3h\n"
+HOOK = "kind: alert-channel\nname: h\ntype: webhook\nsettings: {url: 'https://h', secret: env:S}"
 SFTP = (
     "kind: connection\nname: c\ndestination: sftp\nauth: password\nparams: {domain: h, username: u, password: 'env:P'}"
 )
@@ -31,6 +32,9 @@ def document(text: str) -> Any:
         "kind: dataset\nname: d\ncolumns: ['id:long', {name: a, type: date, required: true}]",
         "kind: role\nname: r\npermissions: [view-datasets, '*']",
         "kind: client\nname: c\nroles: [r]\nsecretTo: file:x",
+        HOOK,
+        "kind: alert-channel\nname: m\ntype: email\nsettings: {to: [a@example.org]}",
+        "kind: alert-rule\nname: r\nchannels: [h]\ntopics: [late]\nflow: f\nstate: disabled\ngroupSeconds: 0",
     ],
 )
 def test_valid_documents(text: str) -> None:
@@ -51,6 +55,11 @@ def test_valid_documents(text: str) -> None:
         SFTP.replace("sftp", "ftp"),
         "kind: catalog\nname: c\ntype: rest\nproperties: {uri: 'https://x', token: t}",
         "kind: role\nname: r\npermissions: [view]",
+        HOOK.replace("env:S", "a secret"),
+        HOOK.replace("url", "uri"),
+        HOOK.replace("webhook", "slack"),
+        "kind: alert-rule\nname: r\nchannels: [h]\ntopics: [latte]",
+        "kind: alert-rule\nname: r\nchannels: []",
     ],
 )
 def test_invalid_documents(text: str) -> None:

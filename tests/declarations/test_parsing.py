@@ -24,7 +24,7 @@ def problems(folder: Path, text: str) -> list[str]:
     ("text", "expected"),
     [
         ("a text", ["1: a document must be an object with kind and name"]),
-        ("name: x", ["1: kind is required; it is one of catalog, dataset, connection, role, client, flow"]),
+        ("name: x", ["1: kind is required; it is one of catalog, dataset, connection, role, client, flow, alert-"]),
         ("name: x\nkind: flo", ["2: kind 'flo' is unknown; did you mean flow?; it is one of"]),
         (FLOW + "shedule: x", ["7: flow f: shedule is unknown; known: name"]),
         (FLOW + "fromat: json", ["7: flow f: fromat is unknown; did you mean format?"]),

@@ -1,5 +1,6 @@
 """Writes the audit log: every change, in the change's own transaction."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from sqlalchemy.orm import Session
@@ -54,3 +55,32 @@ def record(
             after=after,
         )
     )
+
+
+def record_update(
+    session: Session,
+    caller: Caller,
+    now_ms: int,
+    resource: tuple[str, str],
+    name: str,
+    change: tuple[Json, Json],
+    replaced: Sequence[str],
+) -> None:
+    """Record an update of `resource`, (type, id), or the rotation of its secrets.
+
+    `change`: before and after, as the API shows it. `replaced`: the keys of secrets that have new values.
+    """
+    before, after = change
+    if replaced:
+        record(
+            session,
+            caller,
+            now_ms,
+            "rotate",
+            resource,
+            name=name,
+            before=before,
+            after=after | {SECRETS_REPLACED: list(replaced)},
+        )
+    else:
+        record(session, caller, now_ms, "update", resource, name=name, before=before, after=after)

@@ -12,7 +12,6 @@ MOST_EVENTS: Final = 100
 _SHOWN: Final = 5
 _LONGEST_TITLE: Final = 200
 _LONGEST_LINE: Final = 500
-_LONGEST_NAME: Final = 255
 
 Severity = Literal["problem", "recovery", "information"]
 
@@ -111,14 +110,3 @@ def instant(epoch_ms: int) -> str:
 def iso_instant(epoch_ms: int) -> str:
     """The instant by RFC 3339, in UTC, to the millisecond."""
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def is_name(text: str) -> bool:
-    """Whether the text is allowed as the name of a channel or a rule."""
-    return (
-        bool(text.strip())
-        and text == text.strip()
-        and len(text) <= _LONGEST_NAME
-        and "/" not in text
-        and (text.isprintable())
-    )

@@ -9,29 +9,19 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
-from offtake.alerts import topics
-from offtake.alerts.notices import is_name
-from offtake.contract import bodies, entities, json_patch, listing, problems
+from offtake.alerts import limits, topics
+from offtake.contract import bodies, entities, listing, partial_updates, problems, resource_names
 from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import ALL, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.filters import Field as ListField
-from offtake.contract.json_patch import Dialect
 from offtake.contract.listing import ListQuery, Page
 from offtake.contract.problems import Problem
 from offtake.documents import Json
+from offtake.errors import InvalidInputError
 from offtake.store.tables import AlertChannel, AlertGroup, AlertMessage, AlertRule, Flow
 
 RESOURCE: Final = "alertRules"
-GROUP_SECONDS: Final = 30
-REPEAT_SECONDS: Final = 3600
 _MOST: Final = 1000
-_MOST_CHANNELS: Final = 10
-_PATCH: Final = Dialect(
-    ops=("add", "replace", "remove", "test"),
-    not_an_object=lambda number: problems.of_field(f"/{number}", "must be an object with op, path and value"),
-    unknown_op=lambda number, ops: Problem(problems.PATCH_OP, f"/{number}/op must be one of {ops}."),
-    bad_path=lambda number: problems.of_field(f"/{number}/path", "must be a JSON pointer such as /topics"),
-)
 
 
 class RuleBody(Body):
@@ -45,19 +35,19 @@ class RuleBody(Body):
         max_length=100,
         description=f"Any of {', '.join(topics.TOPICS)}. Default: all about problems and recoveries.",
     )
-    channel_ids: list[str] = Field(min_length=1, max_length=_MOST_CHANNELS)
+    channel_ids: list[str] = Field(min_length=1, max_length=limits.MOST_CHANNELS)
     enabled: bool = True
     single: bool = Field(default=False, description="Send each event as a message of its own.")
     group_seconds: int = Field(
-        default=GROUP_SECONDS,
+        default=limits.GROUP_SECONDS,
         ge=0,
-        le=3600,
+        le=limits.LONGEST_GROUP_SECONDS,
         description="How long events with the same cause are collected before their first message.",
     )
     repeat_seconds: int = Field(
-        default=REPEAT_SECONDS,
-        ge=60,
-        le=7 * 86_400,
+        default=limits.REPEAT_SECONDS,
+        ge=limits.SHORTEST_REPEAT_SECONDS,
+        le=limits.LONGEST_REPEAT_SECONDS,
         description="How long further events with the same cause are collected before the next message.",
     )
 
@@ -107,16 +97,9 @@ def merge(session: Session, caller: Caller, row: AlertRule, sent: Sent, now_ms: 
     When the rule is disabled, events that wait for it are dropped.
     """
     caller.require(MANAGE_DESTINATIONS)
-    change = bodies.parse_json(sent) if isinstance(sent, bytes) else sent
     before = render(row)
     document = {key: value for key, value in before.items() if key != "id"}
-    if isinstance(change, list) and change:
-        document = json_patch.patch(document, json_patch.parse_operations(change, _PATCH))
-    elif isinstance(change, dict) and change:
-        document = json_patch.merge(document, change)
-    else:
-        raise Problem(problems.EMPTY_BODY, "The request body must be a non-empty JSON object or JSON Patch.")
-    new = bodies.parse_document(RuleBody, document)
+    new = bodies.parse_document(RuleBody, partial_updates.update(document, sent, "/topics"))
     if new.name != row.name:
         _check_name(session, caller, new.name)
     _check(session, caller, new)
@@ -178,7 +161,9 @@ def views(session: Session, caller: Caller) -> list[RuleView]:
 
 def concerning(session: Session, caller: Caller, flow_id: str) -> list[RuleView]:
     """The enabled rules that report events of a flow which the caller may see: its own ones, then the sandbox's."""
-    found = _views(session, caller, AlertRule.enabled, or_(AlertRule.flow_id == flow_id, AlertRule.flow_id.is_(None)))
+    found = _views(
+        session, caller, AlertRule.enabled.is_(True), or_(AlertRule.flow_id == flow_id, AlertRule.flow_id.is_(None))
+    )
     needed = set(labels.labels_of(session, flow_id))
     reporting = [one for one in found if ALL in one.labels or needed <= set(one.labels)]
     return sorted(reporting, key=lambda one: one.flow_id is None)
@@ -271,8 +256,6 @@ def _may_see(session: Session, caller: Caller, flow_id: str) -> bool:
 
 
 def _check_name(session: Session, caller: Caller, name: str) -> None:
-    if not is_name(name):
-        raise problems.of_field("/name", "must have 1 to 255 printable characters, without / and outer spaces")
-    taken: Any = select(AlertRule.id).filter_by(sandbox_id=caller.sandbox_id, name=name)
-    if session.scalar(taken) is not None:
-        raise Problem(problems.CONFLICT, f"An alert rule named {name} already exists; choose another name.")
+    if found := resource_names.find_problems(name):
+        raise problems.of_fields(InvalidInputError(found))
+    resource_names.check_free(session, caller, AlertRule, name, "An alert rule")

@@ -14,12 +14,11 @@ from offtake.access import audit, labels
 from offtake.alerts import channel_tests
 from offtake.alerts.channels.base import ChannelKind, ChannelSettings, SendContext
 from offtake.alerts.channels.registry import KINDS
-from offtake.alerts.notices import Notice, is_name
-from offtake.contract import bodies, entities, json_patch, listing, problems
+from offtake.alerts.notices import Notice
+from offtake.contract import bodies, bound_secrets, entities, listing, partial_updates, problems, resource_names
 from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.filters import Field as ListField
-from offtake.contract.json_patch import Dialect
 from offtake.contract.listing import ListQuery, Page
 from offtake.contract.problems import Problem
 from offtake.documents import Json
@@ -27,21 +26,14 @@ from offtake.errors import DeliveryError, FieldProblem, InvalidInputError
 from offtake.invalid_values import problem_of
 from offtake.network.egress import Network
 from offtake.store.tables import AlertChannel, AlertMessage, AlertRule
-from offtake.store.vault import Vault, VaultError
+from offtake.store.vault import Vault
 
 RESOURCE: Final = "alertChannels"
-MASK: Final = "********"
-"""In place of a secret: as shown; in a change, the stored value stays."""
+_PATH: Final = "/settings"
 _MOST: Final = 200
 _NAMED: Final = 3
 _SECRET_BYTES: Final = 32
 _SHOWN_AGAIN_MS: Final = 600_000
-_PATCH: Final = Dialect(
-    ops=("add", "replace", "remove", "test"),
-    not_an_object=lambda number: problems.of_field(f"/{number}", "must be an object with op, path and value"),
-    unknown_op=lambda number, ops: Problem(problems.PATCH_OP, f"/{number}/op must be one of {ops}."),
-    bad_path=lambda number: problems.of_field(f"/{number}/path", "must be a JSON pointer such as /settings/url"),
-)
 
 
 class NewChannel(Body):
@@ -91,11 +83,6 @@ class Created:
     generated: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class SecretNeededError(Problem):
-    """Error 1452: secrets must be sent again, because of what changes."""
-
-
 def create(
     session: Session,
     caller: Caller,
@@ -115,9 +102,7 @@ def create(
     _check_name(session, caller, new.name)
     if (session.scalar(select(func.count()).where(AlertChannel.sandbox_id == caller.sandbox_id)) or 0) >= _MOST:
         raise Problem(problems.CONFLICT, f"The sandbox has {_MOST} alert channels already; delete one first.")
-    masked = [key for key in kind.model.secrets() if new.settings.get(key) == MASK]
-    if masked:
-        raise problems.of_field(f"/settings/{masked[0]}", "is the mask of a secret; send the secret")
+    bound_secrets.check_sent(new.settings, kind.model.secrets(), _PATH)
     generated = {
         key: secrets.token_urlsafe(_SECRET_BYTES) for key in kind.model.generated if new.settings.get(key) is None
     }
@@ -161,22 +146,15 @@ def merge(
     Messages that wait are sent with the new settings. Raises as `create` does, and 1420 for another kind.
     """
     caller.require(MANAGE_DESTINATIONS)
-    change = bodies.parse_json(sent) if isinstance(sent, bytes) else sent
     before: Json = {"name": row.name, "kind": row.kind, "settings": row.settings}
-    if isinstance(change, list) and change:
-        document = json_patch.patch(before, json_patch.parse_operations(change, _PATCH))
-    elif isinstance(change, dict) and change:
-        document = json_patch.merge(before, change)
-    else:
-        raise Problem(problems.EMPTY_BODY, "The request body must be a non-empty JSON object or JSON Patch.")
-    new = bodies.parse_document(ChangedChannel, document)
+    new = bodies.parse_document(ChangedChannel, partial_updates.update(before, sent, "/settings/url"))
     if new.kind not in (None, row.kind):
         message = f"The kind of a channel cannot be changed from {row.kind}; create another channel."
         raise Problem(problems.NOT_UPDATABLE, message, RESOURCE, row.id)
     if new.name != row.name:
         _check_name(session, caller, new.name)
     kind = KINDS[row.kind]
-    replaced = sorted(key for key in kind.model.secrets() if new.settings.get(key) not in (None, MASK))
+    replaced = sorted(bound_secrets.replaced(new.settings, kind.model.secrets()))
     settings = parse_settings(kind, _with_stored(kind, row, vault, new.settings, network), network)
     shown = render(row)
     row.name = new.name
@@ -184,9 +162,8 @@ def merge(
     row.failures, row.not_before = 0, None
     entities.set_updated(row, caller, now_ms)
     session.flush()
-    action: audit.Action = "rotate" if replaced else "update"
-    after = render(row) | ({audit.SECRETS_REPLACED: replaced} if replaced else {})
-    audit.record(session, caller, now_ms, action, (RESOURCE, row.id), name=row.name, before=shown, after=after)
+    change = (shown, render(row))
+    audit.record_update(session, caller, now_ms, (RESOURCE, row.id), row.name, change, replaced)
 
 
 def remove(session: Session, caller: Caller, row: AlertChannel, now_ms: int) -> None:
@@ -319,34 +296,19 @@ def parse_settings(kind: ChannelKind, sent: Json, network: Network) -> ChannelSe
 
 def _with_stored(kind: ChannelKind, row: AlertChannel, vault: Vault, sent: Json, network: Network) -> Json:
     """The settings as sent, with stored secrets in place of masks. Raises `SecretNeededError`."""
-    masked = sorted(key for key in kind.model.secrets() if sent.get(key) == MASK)
-    if not masked:
-        return sent
-    try:
-        stored = settings_of(row, vault)
-    except VaultError as error:
-        raise _needed(masked, str(error)) from None
-    values = stored.model_dump(by_alias=True)
-    missing = [key for key in masked if values.get(key) is None]
-    if missing:
-        raise problems.of_field(f"/settings/{missing[0]}", "is the mask of a secret; send the secret")
-    found = sent | {key: values[key].get_secret_value() for key in masked}
-    if parse_settings(kind, found, network).origin != stored.origin:
-        raise _needed(masked, "the URL's server changes, and a stored secret is bound to it")
-    return found
+    kept = sorted(bound_secrets.masked(sent, kind.model.secrets()))
+    stored = row.settings | bound_secrets.decrypt(row.id, row.sealed, vault, kept, _PATH)
 
+    def changed(filled: Json) -> list[str]:
+        origin = kind.model.model_validate(stored).origin
+        return [] if parse_settings(kind, filled, network).origin == origin else ["url"]
 
-def _needed(keys: list[str], why: str) -> SecretNeededError:
-    found = [FieldProblem(f"/settings/{key}", f"must be sent again: {why}") for key in keys]
-    refused = problems.of_fields(InvalidInputError(found))
-    return SecretNeededError(refused.code, refused.message, fields=refused.fields)
+    return bound_secrets.fill_in(sent, stored, kept, _PATH, changed)
 
 
 def _set_settings(row: AlertChannel, settings: ChannelSettings, vault: Vault) -> None:
-    values = settings.model_dump(by_alias=True, exclude_none=True)
-    secret = {key: _revealed(values[key]) for key in settings.secrets() if key in values}
-    row.settings = {key: MASK if key in secret else value for key, value in values.items()}
-    row.sealed = vault.encrypt(row.id, secret) if secret else None
+    values = {key: _revealed(value) for key, value in settings.model_dump(by_alias=True, exclude_none=True).items()}
+    row.settings, row.sealed = bound_secrets.encrypt(row.id, values, settings.secrets(), vault)
 
 
 def _revealed(value: Any) -> object:  # noqa: ANN401 - a value of a model
@@ -369,8 +331,6 @@ def _find_kind(name: str) -> ChannelKind:
 
 
 def _check_name(session: Session, caller: Caller, name: str) -> None:
-    if not is_name(name):
-        raise problems.of_field("/name", "must have 1 to 255 printable characters, without / and outer spaces")
-    taken: Any = select(AlertChannel.id).filter_by(sandbox_id=caller.sandbox_id, name=name)
-    if session.scalar(taken) is not None:
-        raise Problem(problems.CONFLICT, f"An alert channel named {name} already exists; choose another name.")
+    if found := resource_names.find_problems(name):
+        raise problems.of_fields(InvalidInputError(found))
+    resource_names.check_free(session, caller, AlertChannel, name, "An alert channel")

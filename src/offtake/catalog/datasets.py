@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
 from offtake.catalog import column_types, kept_namespaces
-from offtake.contract import bodies, entities, json_patch, problems
+from offtake.contract import bodies, entities, json_patch, partial_updates, problems
 from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_DATASETS, Caller
-from offtake.contract.json_patch import Dialect
 from offtake.contract.problems import Problem
 from offtake.documents import Json
 from offtake.errors import OfftakeError
@@ -32,12 +31,6 @@ _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")
 _NAMED: Final = 10
 _PARQUET: Final = {"persisted": True, "containerFormat": "parquet", "format": "parquet"}
 _RECORDS: Final = {"dataBehavior": "record", "managedBy": "CUSTOMER"}
-_PATCH: Final = Dialect(
-    ops=("add", "replace", "remove", "test"),
-    not_an_object=lambda number: problems.of_field(f"/{number}", "must be an object with op, path and value"),
-    unknown_op=lambda number, ops: Problem(problems.PATCH_OP, f"/{number}/op must be one of {ops}."),
-    bad_path=lambda number: problems.of_field(f"/{number}/path", "must be a JSON pointer such as /tags/name"),
-)
 
 
 def normalize_name(name: str) -> str:
@@ -252,13 +245,7 @@ def replace(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: 
 def merge(session: Session, caller: Caller, row: Dataset, sent: Sent, now_ms: int) -> None:
     """Update the dataset partially: an object is a merge patch, a list a JSON Patch."""
     caller.require(MANAGE_DATASETS)
-    change = bodies.parse_json(sent) if isinstance(sent, bytes) else sent
-    if isinstance(change, list) and change:
-        document = json_patch.patch(request_body_of(row), json_patch.parse_operations(change, _PATCH))
-    elif isinstance(change, dict) and change:
-        document = json_patch.merge(request_body_of(row), change)
-    else:
-        raise Problem(problems.EMPTY_BODY, "The request body must be a non-empty JSON object or JSON Patch.")
+    document = partial_updates.update(request_body_of(row), sent, "/tags/name")
     _change(session, caller, row, bodies.parse_document(DatasetBody, document), now_ms)
 
 

@@ -10,11 +10,10 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
-from offtake.contract import bodies, entities, json_patch, listing, problems
+from offtake.contract import bodies, bound_secrets, entities, listing, partial_updates, problems, resource_names
 from offtake.contract.bodies import Body, Sent
 from offtake.contract.caller import MANAGE_CATALOGS, OPERATOR, Caller
 from offtake.contract.filters import Field as ListField
-from offtake.contract.json_patch import Dialect
 from offtake.contract.listing import ListQuery, Page
 from offtake.contract.problems import Problem
 from offtake.documents import Json
@@ -25,20 +24,12 @@ from offtake.lake.catalogs.opening import CatalogConfig
 from offtake.network.egress import Network
 from offtake.store.database import Database
 from offtake.store.tables import Dataset, LakeCatalog, LakeNamespace
-from offtake.store.vault import Vault, VaultError
+from offtake.store.vault import Vault
 
 RESOURCE: Final = "lakeCatalogs"
-MASK: Final = "********"
-"""In place of a secret: as shown; in a change, the stored value stays."""
-_LONGEST_NAME: Final = 255
+_PATH: Final = "/properties"
 _MOST: Final = 1000
 _NAMED: Final = 3
-_PATCH: Final = Dialect(
-    ops=("add", "replace", "remove", "test"),
-    not_an_object=lambda number: problems.of_field(f"/{number}", "must be an object with op, path and value"),
-    unknown_op=lambda number, ops: Problem(problems.PATCH_OP, f"/{number}/op must be one of {ops}."),
-    bad_path=lambda number: problems.of_field(f"/{number}/path", "must be a JSON pointer such as /properties/scope"),
-)
 
 
 class CatalogNotFoundError(OfftakeError):
@@ -74,11 +65,6 @@ class CatalogLine:
     gone: int
 
 
-@dataclass
-class SecretNeededError(Problem):
-    """Error 1452: secrets must be sent again, because of what changes."""
-
-
 def create(
     session: Session,
     caller: Caller,
@@ -96,11 +82,9 @@ def create(
     new = bodies.parse_body(NewCatalog, sent)
     is_operator = caller.client_id == OPERATOR
     kind = _find_type(new.type)
-    masked = [name for name, value in new.properties.items() if value == MASK and kind.is_secret(name)]
-    if masked:
-        raise problems.of_field(f"/properties/{masked[0]}", "is the mask of a secret; send the secret")
+    bound_secrets.check_sent(new.properties, _secrets(kind, new.properties), _PATH)
     _check(kind, new.name, new.properties, network, is_operator=is_operator)
-    _check_name(session, caller, new.name)
+    resource_names.check_free(session, caller, LakeCatalog, new.name, "A catalog")
     if (session.scalar(select(func.count()).where(LakeCatalog.sandbox_id == caller.sandbox_id)) or 0) >= _MOST:
         raise Problem(problems.CONFLICT, f"The sandbox has {_MOST} catalogs already; remove one first.")
     stamp = entities.creation_columns(caller, now_ms, row_id)
@@ -128,14 +112,8 @@ def merge(
 ) -> None:
     """Update the catalog partially: an object is a merge patch, a list a JSON Patch. Raises as `replace` does."""
     caller.require(MANAGE_CATALOGS)
-    change = bodies.parse_json(sent) if isinstance(sent, bytes) else sent
     before: Json = {"name": row.name, "type": row.type, "properties": row.properties}
-    if isinstance(change, list) and change:
-        document = json_patch.patch(before, json_patch.parse_operations(change, _PATCH))
-    elif isinstance(change, dict) and change:
-        document = json_patch.merge(before, change)
-    else:
-        raise Problem(problems.EMPTY_BODY, "The request body must be a non-empty JSON object or JSON Patch.")
+    document = partial_updates.update(before, sent, "/properties/scope")
     _change(session, caller, vault, network, row, bodies.parse_document(ChangedCatalog, document), now_ms)
 
 
@@ -309,7 +287,9 @@ def _change(
         raise Problem(problems.NOT_UPDATABLE, message, RESOURCE, row.id)
     is_operator = caller.client_id == OPERATOR
     kind = declarations.find_type(row.type)
-    properties = _with_stored(kind, _stored(row, vault, kind, new.properties), new.properties)
+    kept = bound_secrets.masked(new.properties, _secrets(kind, new.properties))
+    stored = row.properties | bound_secrets.decrypt(row.id, row.sealed, vault, kept, _PATH)
+    properties = _with_stored(kind, stored, new.properties)
     _check(kind, new.name, properties, network, is_operator=is_operator or row.operators)
     _check_operators(kind, row.properties, properties, is_operator=is_operator)
     if not is_operator and _changed(kind, row.properties, properties, endpoints_only=True):
@@ -317,47 +297,26 @@ def _change(
         _check(kind, new.name, properties, network, is_operator=False)
         row.operators = False
     if new.name != row.name:
-        _check_name(session, caller, new.name)
+        resource_names.check_free(session, caller, LakeCatalog, new.name, "A catalog")
     before = render(row)
-    replaced = [name for name, value in new.properties.items() if kind.is_secret(name) and value != MASK]
+    replaced = bound_secrets.replaced(new.properties, _secrets(kind, new.properties))
     row.name = new.name
     _set_properties(row, kind, properties, vault)
     entities.set_updated(row, caller, now_ms)
     session.flush()
-    action: audit.Action = "rotate" if replaced else "update"
-    after = render(row) | ({audit.SECRETS_REPLACED: replaced} if replaced else {})
-    audit.record(session, caller, now_ms, action, (RESOURCE, row.id), name=row.name, before=before, after=after)
+    change = (before, render(row))
+    audit.record_update(session, caller, now_ms, (RESOURCE, row.id), row.name, change, replaced)
 
 
-def _stored(row: LakeCatalog, vault: Vault, kind: CatalogType, sent: Mapping[str, str]) -> dict[str, str]:
-    """The stored properties with their secrets; without those that the vault cannot open, if all are sent."""
-    try:
-        secret = vault.decrypt(row.id, row.sealed) if row.sealed is not None else {}
-    except VaultError as error:
-        masked = [name for name, value in sent.items() if value == MASK and kind.is_secret(name)]
-        if masked:
-            raise _needed(masked, str(error)) from None
-        secret = {}
-    return {**row.properties, **secret}
+def _secrets(kind: CatalogType, sent: Mapping[str, str]) -> list[str]:
+    """The names of secrets among those that were sent."""
+    return [name for name in sent if kind.is_secret(name)]
 
 
 def _with_stored(kind: CatalogType, stored: Mapping[str, str], sent: Mapping[str, str]) -> dict[str, str]:
     """The properties as sent, with stored secrets in place of masks. Raises `SecretNeededError`."""
-    masked = [name for name, value in sent.items() if value == MASK and kind.is_secret(name)]
-    unknown = [name for name in masked if stored.get(name, MASK) == MASK]
-    if unknown:
-        raise problems.of_field(f"/properties/{unknown[0]}", "is the mask of a secret; send the secret")
-    changed = _changed(kind, stored, sent)
-    if masked and changed:
-        why = f"{', '.join(changed)} changes, and a stored secret is bound to its endpoint"
-        raise _needed(masked, why)
-    return dict(sent) | {name: stored[name] for name in masked}
-
-
-def _needed(secrets: list[str], why: str) -> SecretNeededError:
-    found = [FieldProblem(f"/properties/{name}", f"must be sent again: {why}") for name in secrets]
-    refused = problems.of_fields(InvalidInputError(found))
-    return SecretNeededError(refused.code, refused.message, fields=refused.fields)
+    kept = bound_secrets.masked(sent, _secrets(kind, sent))
+    return bound_secrets.fill_in(dict(sent), stored, kept, _PATH, lambda filled: _changed(kind, stored, filled))
 
 
 def _changed(
@@ -384,9 +343,8 @@ def _check_operators(
 
 
 def _set_properties(row: LakeCatalog, kind: CatalogType, properties: Mapping[str, str], vault: Vault) -> None:
-    secret = {name: value for name, value in properties.items() if kind.is_secret(name)}
-    row.properties = {name: MASK if name in secret else value for name, value in properties.items()}
-    row.sealed = vault.encrypt(row.id, secret) if secret else None
+    values, secret = dict(properties), _secrets(kind, properties)
+    row.properties, row.sealed = bound_secrets.encrypt(row.id, values, secret, vault)
 
 
 def _find_type(name: str) -> CatalogType:
@@ -398,9 +356,7 @@ def _find_type(name: str) -> CatalogType:
 
 def _check(kind: CatalogType, name: str, properties: Mapping[str, str], network: Network, *, is_operator: bool) -> None:
     """Raise 1452 and 1455 with every problem of the name and the properties."""
-    found: list[FieldProblem] = []
-    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME or "/" in name or not name.isprintable():
-        found.append(FieldProblem("/name", "must have 1 to 255 printable characters, without / and outer spaces"))
+    found = resource_names.find_problems(name)
     try:
         declarations.check(kind, properties, is_operator=is_operator)
     except InvalidInputError as error:
@@ -420,9 +376,3 @@ def _host(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _check_name(session: Session, caller: Caller, name: str) -> None:
-    taken: Any = select(LakeCatalog.id).filter_by(sandbox_id=caller.sandbox_id, name=name)
-    if session.scalar(taken) is not None:
-        raise Problem(problems.CONFLICT, f"A catalog named {name} already exists; choose another name.")

@@ -39,9 +39,10 @@ def backup(
     if json:
         output.as_json({"file": str(file), **_summary(header)})
         return
-    files = f"with {header.files} files" if header.rows else "without their files"
+    tables, files = output.count_of(header.tables, "table"), output.count_of(header.files, "file")
+    files = f"with {files}" if header.rows else "without their files"
     output.console.print(
-        f"{file} contains the state of {output.instant(header.taken_at)}: {header.tables} tables {files}, "
+        f"{file} contains the state of {output.instant(header.taken_at)}: {tables} {files}, "
         f"{output.size(header.bytes)}. It does not contain delivered files.",
         markup=False,
     )
@@ -66,8 +67,9 @@ def restore(
     at = output.instant(header.taken_at)
     disabled = f", {restored.disabled} of them disabled now" if disable_flows else ""
     output.console.print(
-        f"Restored the state of {at}: {header.tables} tables, {restored.flows} flows{disabled}. "
-        f"{restored.live_runs} runs continue when a server starts.",
+        f"Restored the state of {at}: {output.count_of(header.tables, 'table')}, "
+        f"{output.count_of(restored.flows, 'flow')}{disabled}. "
+        f"{output.count_of(restored.live_runs, 'run')} will continue when a server starts.",
         markup=False,
     )
     output.console.print(

@@ -80,7 +80,7 @@ def revert(
         output.line(f"batch {done['id']} was already reverted in dataset {dataset['name']}")
     else:
         rows = done["metrics"].get("outputRecordCount", 0)
-        output.line(f"{rows:,} rows of batch {done['id']} are removed from dataset {dataset['name']}")
+        output.line(f"removed from dataset {dataset['name']}: {output.count_of(rows, 'row')} of batch {done['id']}")
 
 
 def _row(one: dict[str, Any]) -> tuple[object, ...]:

@@ -326,21 +326,22 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "Channels: webhooks, e-mail and chats.",
                 {
                     "create": Command(
-                        "alerts:create_channel",
+                        "alert_channel_edits:create",
                         "Create a channel for alerts: a webhook, e-mail, or a chat. Nothing is sent to it.",
                     ),
-                    "list": Command("alerts:list_channels", "List the channels for alerts."),
-                    "show": Command("alerts:show_channel", "Show a channel's settings, without its secrets."),
+                    "list": Command("alert_channels:list_", "List the channels for alerts."),
+                    "show": Command("alert_channels:show", "Show a channel's settings, without its secrets."),
                     "edit": Command(
-                        "alerts:edit_channel",
+                        "alert_channel_edits:edit",
                         "Change a channel: its name, URL, recipients or secrets; another server's URL needs its "
                         "secrets again.",
                     ),
                     "test": Command(
-                        "alerts:run_test", "Send a test message to a channel now, and print the receiver's answer."
+                        "alert_channels:run_test",
+                        "Send a test message to a channel now, and print the receiver's answer.",
                     ),
                     "delete": Command(
-                        "alerts:delete_channel", "Delete a channel with its messages; refused while rules use it."
+                        "alert_channels:delete", "Delete a channel with its messages; refused while rules use it."
                     ),
                 },
             ),
@@ -348,24 +349,24 @@ COMMANDS: Final[dict[str, Command | Group]] = {
                 "Rules: which events are sent to which channels.",
                 {
                     "create": Command(
-                        "alerts:create_rule",
+                        "alert_rules:create",
                         "Create a rule: which events are sent to which channels; by default all about problems and "
                         "recoveries.",
                     ),
-                    "list": Command("alerts:list_rules", "List the rules for alerts."),
+                    "list": Command("alert_rules:list_", "List the rules for alerts."),
                     "edit": Command(
-                        "alerts:edit_rule",
+                        "alert_rules:edit",
                         "Change a rule; topics and channels that are given replace all of its own.",
                     ),
-                    "delete": Command("alerts:delete_rule", "Delete a rule, with the messages that wait for it."),
+                    "delete": Command("alert_rules:delete", "Delete a rule, with the messages that wait for it."),
                 },
             ),
             "list": Command(
-                "alerts:list_",
+                "alert_messages:list_",
                 "List the messages of alerts, the latest first: sent, waiting, or dead, with the receiver's answer.",
             ),
             "retry": Command(
-                "alerts:retry", "Send a dead message again, or a waiting one now; a running server sends it."
+                "alert_messages:retry", "Send a dead message again, or a waiting one now; a running server sends it."
             ),
         },
     ),

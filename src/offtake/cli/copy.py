@@ -116,4 +116,5 @@ def _report(found: Json, destination: str) -> None:
     size = sum(one["bytes"] for one in found["files"])
     for one in found["files"]:
         output.line(f"{one['path']}\t{one['rows'] or ''}\t{one['bytes']}\t{one['sha256']}")
-    output.note(f"{rows:,} rows in {len(found['files']):,} files, {output.size(size)}, are delivered to {destination}")
+    files = output.count_of(len(found["files"]), "file")
+    output.note(f"delivered to {destination}: {output.count_of(rows, 'row')} in {files}, {output.size(size)}")

@@ -70,7 +70,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
         output.as_json({"id": dataset["id"], "name": name, "created": found["created"], "batch": batch})
         return
     kind = "new dataset" if found["created"] else "dataset"
-    output.line(f"{batch['rows']:,} rows into {kind} {name} ({dataset['id']}) as batch {batch['id']}")
+    output.line(f"{output.count_of(batch['rows'], 'row')} into {kind} {name} ({dataset['id']}) as batch {batch['id']}")
     _show_notes(batch["notes"])
 
 
@@ -104,7 +104,7 @@ def _show_dry_run(name: str, found: Json, *, json: bool) -> None:
     if json:
         output.as_json(found)
         return
-    output.line(f"{found['rows']:,} rows would be imported into dataset {name}; nothing was written")
+    output.line(f"{output.count_of(found['rows'], 'row')} would be imported into dataset {name}; nothing was written")
     output.line(f"columns that would be added: {', '.join(found['columnsAdded']) or 'none'}")
     output.line(f"types that would change: {', '.join(found['typesChanged']) or 'none'}")
     _show_notes(found["notes"])
@@ -162,8 +162,8 @@ def show_(
         output.line(f"{dataset['name']} ({dataset['id']})")
         output.note(f"{to.name} does not describe the dataset's table: an extension of Offtake.")
         return
-    size = f"{found['rows']:,} rows, {found['files']} files, {output.size(found['bytes'])}"
-    output.line(f"{found['name']} ({found['id']}): {size}")
+    rows, files = output.count_of(found["rows"], "row"), output.count_of(found["files"], "file")
+    output.line(f"{found['name']} ({found['id']}): {rows}, {files}, {output.size(found['bytes'])}")
     if kept:
         output.line(f"it is read-only here; its UUID is {found['registered']['uuid']}")
     else:

@@ -78,7 +78,9 @@ def _import(data_dir: Path, rows: int, seed: int) -> str:
         caller = access.operator_caller(backend.database)
         wanted = ImportRequest(_DATASET, (file,))
         done = file_import.import_files(backend.database, backend.lake, backend.parsers, caller, backend.clock, wanted)
-    output.console.print(f"{done.batch.rows:,} rows imported into {_DATASET} ({done.dataset.id})", markup=False)
+    output.console.print(
+        f"{output.count_of(done.batch.rows, 'row')} imported into {_DATASET} ({done.dataset.id})", markup=False
+    )
     return done.dataset.id
 
 
@@ -251,7 +253,9 @@ def _check(zone: Path, manifests: list[bytes], sources: list[tuple[int, int]]) -
         if not delivered.equals(expected.sort_by("_id")):
             raise OfftakeError(f"The rows that run {manifest['flowRunId']} delivered differ from the imported ones.")
         kind = manifest["datasets"][0]["exportKind"]
-        output.console.print(f"✓ {kind}: {delivered.num_rows:,} rows equal, {len(files)} hashes match", markup=False)
+        equal = output.count_of(delivered.num_rows, "row")
+        hashes = output.count_of(len(files), "hash matches", "hashes match")
+        output.console.print(f"✓ {kind}: {equal} equal, {hashes}", markup=False)
 
 
 def _verify(zone: Path, result: dict[str, Any]) -> Path:

@@ -36,6 +36,11 @@ def options_of(fields: Iterable[Field], panel: str | None = None, *, secret_file
     return found
 
 
+def written_options(**annotations: Any) -> Options:  # noqa: ANN401 - types
+    """The options with these annotations, by parameter: stated once for the commands that share them."""
+    return {name: _parameter(name, one) for name, one in annotations.items()}
+
+
 def name_of(field: Field) -> str:
     """The parameter's name."""
     return field.word.replace("-", "_")

@@ -89,11 +89,13 @@ def wait_for_run(server: Server, run_id: str, *, json: bool, works: bool = True)
     """
     last: Progress | None = None
     notice = WorkerNotice(server, run_id, works)
+    reported: Json | None = None
     with _working(server, run_id) if works else nullcontext():
         while last is None or last.status in _LIVE:
             progress = progress_of(server, run_id)
             if progress != last:
-                _report(progress, json)
+                _report(progress, reported, json)
+                reported = progress.waiting["reason"] if progress.waiting is not None else reported
             notice.look(progress.status, waits=progress.waiting is not None, heartbeats=progress.heartbeats)
             last = progress
             time.sleep(_POLL_SECONDS if progress.status in _LIVE else 0)
@@ -111,7 +113,7 @@ def _working(server: Server, run_id: str) -> AbstractContextManager[None]:
     return working(backend, run_id)
 
 
-def _report(progress: Progress, json: bool) -> None:
+def _report(progress: Progress, reported: Json | None, json: bool) -> None:
     if json:
         document = asdict(progress)
         del document["heartbeats"]
@@ -119,7 +121,7 @@ def _report(progress: Progress, json: bool) -> None:
             document["waiting"] = _wait_document(progress.waiting)
         output.as_json(document)
         return
-    output.line(progress_sentence(progress))
+    output.line(progress_sentence(progress, reported))
 
 
 def _wait_document(wait: Json) -> Json:
@@ -128,10 +130,13 @@ def _wait_document(wait: Json) -> Json:
     return names | {"next_ms": wait["nextTryAtUTC"], "until_ms": wait["untilUTC"], "tries": wait["tries"]}
 
 
-def progress_sentence(progress: Progress) -> str:
-    """The progress as a line."""
+def progress_sentence(progress: Progress, reported: Json | None = None) -> str:
+    """The progress as a line. `reported`: the reason of a wait that the reader knows already."""
     if progress.waiting is not None:
         done = f"{progress.parts_done}/{progress.parts} parts are done" if progress.parts else "nothing is planned yet"
+        if progress.waiting["reason"] == reported:
+            tries = output.count_of(progress.waiting["tries"], "failed attempt")
+            return f"run {progress.id} still waits: {tries}, {_next_attempt(progress.waiting)}; {done}"
         return f"run {progress.id} waits {wait_sentence(progress.waiting)}; {done}"
     parts = f"{progress.parts_done}/{progress.parts} parts"
     rows = f"{progress.rows:,}/{progress.rows_planned:,} rows"
@@ -141,7 +146,12 @@ def progress_sentence(progress: Progress) -> str:
 
 def wait_sentence(wait: Json) -> str:
     """Describe a wait: its start and cause, the next attempt, and the deadline."""
-    following = f"next attempt {output.instant(wait['nextTryAtUTC'])}" if wait["nextTryAtUTC"] else "next attempt now"
     until = f", until {output.instant(wait['untilUTC'])} at most" if wait["untilUTC"] else ""
     reason = wait["reason"]
-    return f"since {output.instant(wait['sinceUTC'])}: {reason['code']} {reason['message']} {following}{until}"
+    return (
+        f"since {output.instant(wait['sinceUTC'])}: {reason['code']} {reason['message']} {_next_attempt(wait)}{until}"
+    )
+
+
+def _next_attempt(wait: Json) -> str:
+    return f"next attempt {output.instant(wait['nextTryAtUTC'])}" if wait["nextTryAtUTC"] else "next attempt now"

@@ -19,7 +19,9 @@ def export(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", help="catalog, dataset, connection, flow, role or client; repeatable. Default: the first four."
+            "--kind",
+            help="catalog, dataset, connection, flow, alert-channel, alert-rule, role or client; repeatable. Default: "
+            "all but roles and clients.",
         ),
     ] = None,
     set_name: Annotated[str | None, typer.Option("--set", help="Only things of this set.")] = None,

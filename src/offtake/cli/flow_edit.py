@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from offtake.cli import flow_fields, output
 from offtake.cli import flow_options as options
-from offtake.cli import output
 from offtake.cli import schedule_options as schedules
 from offtake.cli.connecting import connected
 from offtake.cli.connection_edit import plain_operations
@@ -63,6 +63,7 @@ class _Edit:
     operations: list[Json]
     replaced: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    before: Mapping[str, str] = field(default_factory=dict)
 
 
 def edit_(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -110,11 +111,12 @@ def edit_(  # noqa: PLR0913, PLR0917 - one parameter an option
     with connected(server, data_dir, sandbox) as found_server:
         edit = _apply(found_server, names.find(found_server, FLOW, flow), changes)
         after = found_server.get_one(f"{FLOW.path}/{edit.flow['id']}")
+        changed = [] if json else flow_fields.differences(edit.before, flow_fields.fields_of(found_server, after))
     if json:
         output.as_json(after)
         return
-    output.line(f"flow {after['name']} ({after['id']}) is changed")
-    for line in edit.notes:
+    output.line(f"flow {after['name']} ({after['id']}) is {'changed' if changed else 'unchanged'}")
+    for line in [*(f"  {one}" for one in changed), *edit.notes]:
         output.line(line)
 
 
@@ -130,6 +132,7 @@ def _apply(server: Server, flow: Json, changes: Changes) -> _Edit:
     if connection["connectionSpec"]["id"] != target["connectionSpec"]["id"]:
         raise WrongUsageError(f"--to {changes.to}: is another kind of destination; create another flow for it.")
     edit = _Edit(flow, plain_operations(flow, changes.name, changes.description))
+    edit.before = flow_fields.fields_of(server, flow)
     edit.operations += [*_schedule_operations(server, edit, changes), *_freshness_operations(flow, changes)]
     words = options.words(destination, changes.schedule, "--name")
     with undone_on_error(output.note) as steps, naming_options(words):

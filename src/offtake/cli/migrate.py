@@ -8,7 +8,7 @@ from offtake.backup.database_move import move_database
 from offtake.cli import output
 from offtake.cli.local import check_deployment, settings_at
 from offtake.cli.options import AsJson, DataDir
-from offtake.settings import with_driver
+from offtake.setting_types.reading import with_driver
 
 
 def migrate(
@@ -36,10 +36,9 @@ def migrate(
         return
     catalog = "the catalog stays at OFFTAKE_CATALOG_URL"
     if moved.catalog_tables is not None:
-        catalog = f"{moved.catalog_tables} tables of the catalog"
-    output.line(
-        f"moved {moved.rows} rows, {moved.positions} positions of flows, {catalog}; each row was read back and compared"
-    )
-    output.line(f"{moved.live_runs} runs continue when a server starts")
+        catalog = f"{output.count_of(moved.catalog_tables, 'table')} of the catalog"
+    rows, positions = output.count_of(moved.rows, "row"), output.count_of(moved.positions, "position")
+    output.line(f"moved {rows}, {positions} of flows, {catalog}; each row was read back and compared")
+    output.line(f"{output.count_of(moved.live_runs, 'run')} will continue when a server starts")
     output.line(f"for every server, worker and command, set OFFTAKE_DATABASE_URL={moved.target}")
     output.line(f"nothing uses {moved.source} any more: remove it when the deployment works")

@@ -26,7 +26,8 @@ def sync_all(to: Server, catalog_id: str, kept: Sequence[Json], *, json: bool) -
         output.as_json(found)
     for name, done in found.items() if not json else ():
         if not done["problem"] or done["appeared"] or done["gone"]:
-            output.line(f"namespace {name}: {len(done['appeared'])} table(s) appeared, {len(done['gone'])} gone")
+            appeared = output.count_of(len(done["appeared"]), "table")
+            output.line(f"namespace {name}: {appeared} appeared, {len(done['gone'])} gone")
         for table, dataset in done["collisions"].items():
             output.line(f"  {table} is dataset {dataset}: another dataset has its name")
         for table, why in done["refused"].items():

@@ -137,6 +137,11 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def count_of(number: int, noun: str, plural: str = "") -> str:
+    """A number of things, such as `1 file` and `1,200 files`. `plural`: where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def short_id(text: str) -> str:
     """The beginning of an id that is shown on a terminal; ids that people chose stay whole."""
     if _ULID.fullmatch(text):

@@ -37,8 +37,8 @@ def totals_sentence(found: Json) -> str:
     failed = f", {ended['failedRunCount']:,} failed" if ended["failedRunCount"] else ""
     waiting = f", {live['waitingCount']:,} waiting" if live["waitingCount"] else ""
     return (
-        f"since {output.instant(found['sinceUTC'])}: {ended['deliveredRunCount']:,} runs delivered "
-        f"{ended['recordCount']:,} rows, {output.size(ended['bytes'])}{empty}{failed}; "
+        f"since {output.instant(found['sinceUTC'])}: {output.count_of(ended['deliveredRunCount'], 'run')} delivered "
+        f"{output.count_of(ended['recordCount'], 'row')}, {output.size(ended['bytes'])}{empty}{failed}; "
         f"{live['runningCount']:,} running{waiting}"
     )
 
@@ -55,7 +55,8 @@ def remarks(found: Json) -> Iterator[str]:
     if found["hasMoreAttention"]:
         yield "More flows need attention: offtake status --most 100"
     if found["endingCount"] > len(found["ending"]):
-        yield f"{found['endingCount']:,} flows end within {_ENDING_DAYS} days: offtake flow list --ending-within 30"
+        flows = output.count_of(found["endingCount"], "flow")
+        yield f"ending within {_ENDING_DAYS} days: {flows}; see offtake flow list --ending-within {_ENDING_DAYS}"
     if found["coming"]:
         first = found["coming"][0]
         yield f"next: {first['flowName']} at {output.instant(first['atUTC'])}"
@@ -65,8 +66,8 @@ def _trouble(one: Json) -> Line:
     reason = one["reason"]
     following = ""
     if one["nextTryAtUTC"]:
-        name = "next run" if one["kind"] == "failed" else "next attempt"
-        following = f" {name[0].upper()}{name[1:]}: {output.instant(one['nextTryAtUTC'])}."
+        name = "Next attempt" if _has_live_run(one) else "Next run"
+        following = f" {name}: {output.instant(one['nextTryAtUTC'])}."
     detail = f"{reason['code']} {reason['message']}{following}".strip()
     at = "at" if one["kind"] == "failed" else "since"
     return Line(
@@ -77,8 +78,11 @@ def _trouble(one: Json) -> Line:
 def _what_helps(one: Json) -> str:
     """The commands that show or remove the cause."""
     run_id, code = one["runId"], one["reason"]["code"]
-    if run_id is None:
+    if run_id is None and not one["nextTryAtUTC"]:
         return "offtake serve"
+    if one["kind"] != "failed" and not _has_live_run(one):
+        flow = output.short_id(one["flowId"]) if output.is_terminal() else one["flowId"]
+        return f"offtake flow show {flow}, then: offtake flow run {flow}"
     run = output.short_id(run_id) if output.is_terminal() else run_id
     if code.startswith(_OF_DESTINATION) and one.get("connectionId"):
         base = output.short_id(one["connectionId"]) if output.is_terminal() else one["connectionId"]
@@ -89,6 +93,11 @@ def _what_helps(one: Json) -> str:
     if one["kind"] == "failed":
         return f"offtake run show {run}, then: offtake run retry {run}"
     return f"offtake run watch {run}"
+
+
+def _has_live_run(one: Json) -> bool:
+    """Whether the flow's run waits or is in progress. Earlier servers do not report it."""
+    return bool(one.get("hasLiveRun", one["kind"] != "failed" and one["runId"] is not None))
 
 
 def _running(one: Json) -> Line:
@@ -171,6 +180,7 @@ def _failed(flow: Json, runs: Sequence[Json]) -> Json:
         "flowId": flow["id"],
         "flowName": flow.get("name", ""),
         "runId": last.get("id"),
+        "hasLiveRun": False,
         "sinceUTC": last.get("completedAtUTC"),
         "reason": {"code": errors[0].get("code", ""), "message": errors[0].get("message", "")},
         "nextTryAtUTC": None,

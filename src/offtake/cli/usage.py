@@ -47,8 +47,8 @@ def usage(
     if rows and output.is_terminal():
         total = found["total"]
         output.line(
-            f"total: {total['recordCount']:,} rows, {output.size(total['bytes'])}, {total['fileCount']:,} files, "
-            f"{total['computeSeconds']:,} CPU seconds"
+            f"total: {output.count_of(total['recordCount'], 'row')}, {output.size(total['bytes'])}, "
+            f"{output.count_of(total['fileCount'], 'file')}, {output.count_of(total['computeSeconds'], 'CPU second')}"
         )
 
 
@@ -169,4 +169,4 @@ def _renewal(one: Json) -> object:
 
 def _print_held(found: Json) -> None:
     if found["heldRunCount"]:
-        output.line(f"{found['heldRunCount']:,} run(s) wait for it")
+        output.line(f"waiting for it: {output.count_of(found['heldRunCount'], 'run')}")

@@ -111,7 +111,8 @@ def _print(found: Json) -> None:
     for one in found["findings"]:
         detail = f": {one['detail']}" if one["detail"] else ""
         output.line(f"{one['what']} {one['uri']}{detail}")
-    counted = f"{found['files']:,} files, {found['rows']:,} rows, {output.size(found['bytes'])}"
+    files, rows = output.count_of(found["files"], "file"), output.count_of(found["rows"], "row")
+    counted = f"{files}, {rows}, {output.size(found['bytes'])}"
     if not found["findings"]:
         how = "as delivered" if found["delivered"] else _NOTHING
         output.line(f"{counted}: {how}{_gone(found)}")
@@ -136,18 +137,21 @@ def _lines(one: Json) -> list[str]:
 
 def _continuity_lines(one: Json) -> list[str]:
     if not one["tiled"]:
-        return [f"{one['name']}: {one['runs']} runs, all of them full exports; the flow has no incremental exports"]
+        runs = output.count_of(one["runs"], "full export")
+        return [f"{one['name']}: {runs} and no others; the flow has no incremental exports"]
     found = [f"{flaw['kind']} {one['name']}: {flaw['message']}" for flaw in one["flaws"]]
     return [*found, f"{one['name']}: {_summary(one)}"]
 
 
 def _summary(one: dict[str, Any]) -> str:
-    pending = f"{one['pendingSnapshots']} snapshots with {one['pendingRows']:,} rows are not delivered yet"
+    rows = output.count_of(one["pendingRows"] or 0, "row")
+    pending = f"not delivered yet: {output.count_of(one['pendingSnapshots'] or 0, 'snapshot')} with {rows}"
     if one["position"] is None:
         return f"nothing delivered yet, or the next run is a full export; {pending}"
-    flaws = f"{len(one['flaws'])} gaps or overlaps" if one["flaws"] else "no gap, no overlap"
+    count = output.count_of(len(one["flaws"]), "gap or overlap", "gaps or overlaps")
+    flaws = count if one["flaws"] else "no gap, no overlap"
     if one["pendingSnapshots"] is None:
         pending = "that snapshot is no longer in the table's history, so the next run is a full export"
     elif not one["pendingSnapshots"]:
         pending = "nothing is pending"
-    return f"{len(one['ranges'])} runs up to snapshot {one['position']}, {flaws}; {pending}"
+    return f"{output.count_of(len(one['ranges']), 'run')} up to snapshot {one['position']}, {flaws}; {pending}"

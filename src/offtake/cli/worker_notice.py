@@ -79,6 +79,7 @@ class WorkerNotice:
         query = (("property", "metrics.statusSummary.status==processing"),)
         others = [one for one in self.server.get_all(RUN.path, query, most=100) if one["id"] != self.run_id]
         if others:
-            output.note(f"offtake: run {self.run_id} is queued; {len(others)} other runs are in progress.")
+            running = output.count_of(len(others), "other run")
+            output.note(f"offtake: run {self.run_id} is queued; in progress: {running}.")
         else:
             output.note(f"offtake: no worker has started run {self.run_id} for {elapsed:.0f} s. {_START_ONE}")

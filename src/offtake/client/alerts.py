@@ -9,6 +9,8 @@ from offtake.client.server import FLOW_SERVICE
 
 CHANNEL: Final = Kind("alertChannels", "alert channel")
 RULE: Final = Kind("alertRules", "alert rule")
+EXTENSION: Final = "alerts"
+"""What errors call it, of servers that do not have it."""
 MESSAGES: Final = f"{FLOW_SERVICE}/alertMessages"
 _CHAT: Final = (Field("url", "URL of the incoming webhook.", "string", required=True, secret=True),)
 SETTINGS: Final[Mapping[str, Sequence[Field]]] = {
@@ -27,3 +29,5 @@ TOPICS: Final = (
     "started", "delivered", "nothing-new", "failed", "waiting", "late", "recovered", "ending", "disabled", "owed-files",
     "import-failed", "capacity",
 )  # fmt: skip
+DEFAULT_TOPICS: Final = tuple(one for one in TOPICS if one not in ("started", "delivered", "nothing-new"))
+"""The topics of a rule that names none."""

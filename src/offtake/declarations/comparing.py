@@ -13,7 +13,7 @@ _KEY_BYTES: Final = 32
 
 
 def changed_secrets(
-    context: Context, kind: Literal["catalog", "connection"], declared: Mapping[str, Mapping[str, str]]
+    context: Context, kind: Literal["alert-channel", "catalog", "connection"], declared: Mapping[str, Mapping[str, str]]
 ) -> dict[str, set[str]]:
     """By resource id, the names of declared secrets that differ from the stored ones. Sends one request.
 

@@ -43,6 +43,8 @@ class Context:
     """By the document's position, the entity on the server."""
     replaced: list[str] = field(default_factory=list)
     """The ids of connections that steps have replaced by others."""
+    recreated: set[str] = field(default_factory=set)
+    """The ids of flows that the plan deletes and creates again."""
 
     @property
     def server(self) -> Server:

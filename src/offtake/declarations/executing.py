@@ -26,7 +26,9 @@ def carry_out(context: Context, plan: Plan, report: Report) -> None:
     waiting: list[Change] = []
     for change in plan.changes:
         if change.step is not None:
-            change.id = _run(change, change.step)
+            before, change.id = change.id, _run(change, change.step)
+            # What is created again has another id, which has no tag yet.
+            change.joins_set |= plan.set_name is not None and before not in (None, change.id)
             if change.action == "create":
                 _run(change, partial(_check_alone, context, change))
             if change.action != "delete":

@@ -7,7 +7,16 @@ import yaml
 
 from offtake.declarations import destinations
 from offtake.declarations.context import Context
-from offtake.declarations.kinds import catalogs, clients, connections, datasets, flow_export, roles
+from offtake.declarations.kinds import (
+    alert_channels,
+    alert_rules,
+    catalogs,
+    clients,
+    connections,
+    datasets,
+    flow_export,
+    roles,
+)
 from offtake.declarations.models import MODELS, Kind
 from offtake.documents import Json
 from offtake.errors import OfftakeError
@@ -20,8 +29,10 @@ _EXPORTS: Final[Mapping[Kind, Callable[[Context, Json], Json]]] = {
     "role": lambda _, entity: roles.export(entity),
     "client": lambda _, entity: clients.export(entity),
     "flow": flow_export.export,
+    "alert-channel": lambda _, entity: alert_channels.export(entity),
+    "alert-rule": alert_rules.export,
 }
-_OF_SANDBOX: Final[tuple[Kind, ...]] = ("catalog", "dataset", "connection", "flow")
+_OF_SANDBOX: Final[tuple[Kind, ...]] = ("catalog", "dataset", "connection", "flow", "alert-channel", "alert-rule")
 """What is exported without `--kind`: roles and clients belong to the organisation."""
 
 

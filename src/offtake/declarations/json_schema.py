@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from offtake.alerts.channels.base import ChannelKind
+from offtake.alerts.channels.registry import KINDS
 from offtake.declarations import destinations, secrets
 from offtake.declarations.models import MODELS
 from offtake.destinations import schema
@@ -29,6 +31,7 @@ def json_schema() -> Json:
     kinds["flow"]["properties"]["params"] |= {"properties": _target_params(), "additionalProperties": False}
     kinds["flow"]["oneOf"] = [{"required": [one]} for one in ("every", "daily", "once")]
     kinds["flow"]["anyOf"] = [{"required": [one]} for one in ("dataset", "datasets")]
+    kinds["alert-channel"]["allOf"] = [_channel(one) for one in KINDS.values()]
     definitions = {name: _without_titles(one) for name, one in definitions.items()} | kinds
     return {
         "$schema": _DRAFT,
@@ -69,6 +72,22 @@ def _catalog(name: str) -> Json:
     required = [one.name for one in TYPES[name].properties if one.required and not one.secret]
     then = {"properties": properties} | ({"required": required} if required else {})
     return {"if": {"properties": {"type": {"const": name}}}, "then": {"properties": {"properties": then}}}
+
+
+def _channel(kind: ChannelKind) -> Json:
+    """The settings of one type of alert channel."""
+    secret = kind.model.secrets()
+    fields = {field.alias or name: field for name, field in kind.model.model_fields.items()}
+    found = kind.model.model_json_schema()["properties"]
+    properties = {
+        key: _REFERENCE | {"description": one.description} if key in secret else _without_titles(found[key])
+        for key, one in fields.items()
+    }
+    then: Json = {"properties": properties, "additionalProperties": False}
+    required = [key for key, one in fields.items() if one.is_required() and key not in secret]
+    then |= {"required": required} if required else {}
+    whole: Json = {"properties": {"settings": then}} | ({"required": ["settings"]} if required else {})
+    return {"if": {"properties": {"type": {"const": kind.name}}}, "then": whole}
 
 
 def _target_params() -> Json:

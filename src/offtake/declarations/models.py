@@ -5,10 +5,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 
+from offtake.alerts import limits
+from offtake.alerts.channels.registry import KINDS
+from offtake.client.alerts import TOPICS
 from offtake.contract.caller import ALL, PERMISSIONS
 from offtake.lake.catalogs.declarations import TYPES
 
-Kind = Literal["catalog", "dataset", "connection", "role", "client", "flow"]
+Kind = Literal["catalog", "dataset", "connection", "role", "client", "flow", "alert-channel", "alert-rule"]
 _FORMATS: Final = {"ndjson": "json"}
 Name = Annotated[StrictStr, Field(min_length=1)]
 Scalar = StrictStr | StrictBool | StrictInt | float
@@ -207,7 +210,67 @@ class ClientDocument(Document):
         return [("role", one, ("roles", index)) for index, one in enumerate(self.roles)]
 
 
-AnyDocument = CatalogDocument | DatasetDocument | ConnectionDocument | RoleDocument | ClientDocument | FlowDocument
+class AlertChannelDocument(Document):
+    """An alert channel: a receiver of alerts."""
+
+    kind: Literal["alert-channel"]
+    type: Literal["webhook", "email", "slack", "teams", "google-chat"] = Field(
+        description="; ".join(f"{one.name}: {one.description}" for one in KINDS.values())
+    )
+    settings: dict[str, StrictStr | list[StrictStr]] = Field(
+        default_factory=dict, description="The settings of the type; secrets by reference."
+    )
+
+
+class AlertRuleDocument(Document):
+    """An alert rule: which events are sent to which channels."""
+
+    kind: Literal["alert-rule"]
+    channels: list[StrictStr] = Field(
+        min_length=1, max_length=limits.MOST_CHANNELS, description="The alert channels, by name or id."
+    )
+    flow: StrictStr | None = Field(
+        default=None, min_length=1, description="The only flow that it is about, by name or id. Default: all flows."
+    )
+    topics: list[StrictStr] | None = Field(
+        default=None,
+        min_length=1,
+        description=f"From: {', '.join(TOPICS)}. Default: all about problems and recoveries.",
+        json_schema_extra={"items": {"enum": [*TOPICS]}},
+    )
+    single: StrictBool = Field(default=False, description="Send each event as a message of its own, for machines.")
+    group_seconds: StrictInt = Field(
+        default=limits.GROUP_SECONDS,
+        ge=0,
+        le=limits.LONGEST_GROUP_SECONDS,
+        description="How long events with the same cause are collected before their first message.",
+    )
+    repeat_seconds: StrictInt = Field(
+        default=limits.REPEAT_SECONDS,
+        ge=limits.SHORTEST_REPEAT_SECONDS,
+        le=limits.LONGEST_REPEAT_SECONDS,
+        description="How long further events with the same cause are collected before the next message.",
+    )
+    state: Literal["enabled", "disabled"] | None = Field(default=None, description="Not given: as it is.")
+
+    def references(self) -> list[tuple[Kind, str, tuple[str | int, ...]]]:
+        """The channels and the flow."""
+        found: list[tuple[Kind, str, tuple[str | int, ...]]] = [
+            ("alert-channel", one, ("channels", index)) for index, one in enumerate(self.channels)
+        ]
+        return found + ([("flow", self.flow, ("flow",))] if self.flow is not None else [])
+
+
+AnyDocument = (
+    CatalogDocument
+    | DatasetDocument
+    | ConnectionDocument
+    | RoleDocument
+    | ClientDocument
+    | FlowDocument
+    | AlertChannelDocument
+    | AlertRuleDocument
+)
 MODELS: Final[dict[Kind, type[Any]]] = {
     "catalog": CatalogDocument,
     "dataset": DatasetDocument,
@@ -215,5 +278,7 @@ MODELS: Final[dict[Kind, type[Any]]] = {
     "role": RoleDocument,
     "client": ClientDocument,
     "flow": FlowDocument,
+    "alert-channel": AlertChannelDocument,
+    "alert-rule": AlertRuleDocument,
 }
 """By kind, in the order in which things are created: what others refer to comes first."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from offtake.declarations.files import Source
 from offtake.declarations.models import (
     MODELS,
+    AlertRuleDocument,
     AnyDocument,
     ColumnDocument,
     DatasetChoice,
@@ -107,9 +108,16 @@ def _is_branch(step: object) -> bool:
 
 
 def _contradictions(declared: Declared) -> Iterator[str]:
-    document = declared.document
-    if not isinstance(document, FlowDocument):
-        return
+    if isinstance(declared.document, FlowDocument):
+        yield from _contradictions_of_flow(declared, declared.document)
+    if isinstance(declared.document, AlertRuleDocument):
+        lists = (("channels", declared.document.channels), ("topics", declared.document.topics or []))
+        for field, given in lists:
+            for name in sorted({one for one in given if given.count(one) > 1}):
+                yield declared.problem((field,), f"has {name} twice")
+
+
+def _contradictions_of_flow(declared: Declared, document: FlowDocument) -> Iterator[str]:
     if (document.dataset is None) == (document.datasets is None):
         yield declared.problem((), "needs either dataset or datasets")
     for name in ("columns", "ref"):

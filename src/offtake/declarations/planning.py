@@ -5,7 +5,17 @@ from typing import Final
 
 from offtake.client.problems import ServerError
 from offtake.declarations.context import Context
-from offtake.declarations.kinds import catalogs, clients, connections, datasets, flow_steps, flows, roles
+from offtake.declarations.kinds import (
+    alert_channels,
+    alert_rules,
+    catalogs,
+    clients,
+    connections,
+    datasets,
+    flow_steps,
+    flows,
+    roles,
+)
 from offtake.declarations.models import MODELS, Kind
 from offtake.declarations.plan import Change, Plan
 from offtake.declarations.problems import DocumentsError
@@ -17,6 +27,8 @@ _PLANS: Final[Mapping[Kind, Callable[[Context], list[Change]]]] = {
     "role": roles.plan_all,
     "client": clients.plan_all,
     "flow": flows.plan_all,
+    "alert-channel": alert_channels.plan_all,
+    "alert-rule": alert_rules.plan_all,
 }
 DELETIONS: Final[Mapping[Kind, Callable[[Context, str], None]]] = {
     "catalog": catalogs.delete,
@@ -25,6 +37,8 @@ DELETIONS: Final[Mapping[Kind, Callable[[Context, str], None]]] = {
     "role": roles.delete,
     "client": clients.delete,
     "flow": flow_steps.delete,
+    "alert-channel": alert_channels.delete,
+    "alert-rule": alert_rules.delete,
 }
 
 
@@ -81,7 +95,12 @@ def _prune(context: Context, changes: list[Change]) -> list[Change]:
 
 
 def _why_kept(context: Context, kind: Kind, resource_id: str, deleted: set[str | None]) -> str:
-    """Why something of the set stays: rows of its own, or flows that use it; empty if it may be removed."""
+    """Why something of the set stays: rows of its own, or what uses it; empty if it may be removed."""
+    if kind == "flow":
+        return "".join(f"alert-rule {one} is about it" for one in alert_rules.declared_about(context, resource_id)[:1])
+    if kind == "alert-channel":
+        rules = [one for one in alert_rules.uses_of_channel(context, resource_id) if one["id"] not in deleted]
+        return f"alert-rule {rules[0]['name']} uses it" if rules else ""
     if kind == "dataset":
         flows_there = [
             flow

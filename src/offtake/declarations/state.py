@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from offtake.client.alerts import CHANNEL, EXTENSION, RULE
 from offtake.client.exports import DATA_LAKE_ID
 from offtake.client.names import CLIENTS, ROLES
 from offtake.client.problems import ServerError
@@ -40,6 +41,8 @@ class State:
             "role": lambda: self.roles,
             "client": lambda: self.clients,
             "flow": lambda: [one for one in self.flows if is_dataset_flow(one)],
+            "alert-channel": lambda: self.alert_channels,
+            "alert-rule": lambda: self.alert_rules,
         }
         found: list[Json] = lists[kind]()
         return found
@@ -69,6 +72,12 @@ class State:
             ids = ", ".join(one["id"] for one in found[:_NAMED]) + (" …" if len(found) > _NAMED else "")
             raise AmbiguousError(f"is the name of {len(found)} {kind}s on the server: {ids}; give the id")
         return found[0] if found else None
+
+    def reference_to(self, kind: Kind, resource_id: str) -> str:
+        """The name by which documents refer to an entity; its id if the name is ambiguous or not known."""
+        entity = self.by_id(kind, resource_id)
+        name = str(entity["name"]) if entity else resource_id
+        return name if len(self.by_name(kind, name)) == 1 else resource_id
 
     @cached_property
     def flows(self) -> list[Json]:
@@ -101,6 +110,16 @@ class State:
     def catalogs(self) -> list[Json]:
         """The catalogs of others (an extension)."""
         return list(self._extension("catalogs", self.server.get_all(f"{CATALOG}/lakeCatalogs")))
+
+    @cached_property
+    def alert_channels(self) -> list[Json]:
+        """The channels of alerts (an extension)."""
+        return list(self._extension(EXTENSION, self.server.get_all(CHANNEL.path)))
+
+    @cached_property
+    def alert_rules(self) -> list[Json]:
+        """The rules of alerts (an extension)."""
+        return list(self._extension(EXTENSION, self.server.get_all(RULE.path)))
 
     @cached_property
     def roles(self) -> list[Json]:

@@ -28,7 +28,8 @@ class DatasetExport:
 
     Without a `pin`, the current snapshot is exported: of the branch or tag `ref`, by default of main. `owner_may_read`:
     whether the flow's last editor may still read the dataset. `has_table`: a batch was imported, so the table must
-    exist. `columns`: those that are delivered; None for all.
+    exist. `columns`: those that are delivered; None for all. `rewrites`: how often its data files had been rewritten
+    when the job was loaded; None when it was deleted.
     """
 
     dataset_id: str
@@ -42,6 +43,7 @@ class DatasetExport:
     has_table: bool = True
     ref: str | None = None
     columns: ColumnChoice | None = None
+    rewrites: int | None = None
 
 
 @dataclass(frozen=True)

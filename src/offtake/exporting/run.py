@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -88,6 +88,7 @@ class _Delivery:
         self._probe_failure = probe_failure
         self._begun: set[int] = set()
         self._wrote_again = False
+        self._manifest_announced = False
 
     def deliver(self) -> None:
         with tracing.span("run.plan") as span:
@@ -99,10 +100,12 @@ class _Delivery:
             self._job = retry(self._pin_host_key, "host key", self._budget, self._cancellation)
             unfinished = [part for part in parts if not part.finished_at]
             self._write_parts(datasets, unfinished, again=self._lease.fence > 1)
+            delivered = self._stored_parts()
             with tracing.span("run.manifest"):
-                document = retry(lambda: self._finish(datasets), "manifest", self._budget, self._cancellation)
+                finish = functools.partial(self._finish, datasets, delivered)
+                document = retry(finish, "manifest", self._budget, self._cancellation)
             waits.note_answer(self._context.database, self._lease, self._context.clock.now_ms())
-            warnings = loss_warnings(datasets, self._stored_parts())
+            warnings = loss_warnings(datasets, delivered)
         failpoint("before_commit")
         now_ms = self._context.clock.now_ms()
         with tracing.span("run.commit"):
@@ -116,23 +119,24 @@ class _Delivery:
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         context = self._context
-        stored = run_plans.load_plan(context.database, self._lease)
+        stored = run_plans.load_plan(context.database, self._lease) if self._lease.planned else None
         if stored is not None:
             _check_names(self._job, stored[1])
             return stored
+        rewrites = {one.dataset_id: one.rewrites for one in self._job.datasets if one.rewrites is not None}
         while True:
             try:
-                plan = self._make_plan()
+                plan = self._make_plan(rewrites)
             except PlanOutdatedError:
                 # An import is rewriting the dataset's files; it ends, or another ingestor ends it.
                 sleep(_REWRITE_SECONDS, self._cancellation)
+                rewrites = run_plans.count_rewrites(context.database, (one.dataset_id for one in self._job.datasets))
                 continue
             failpoint("plan_stored")
             return plan.datasets, plan.parts
 
-    def _make_plan(self) -> Plan:
+    def _make_plan(self, rewrites: Mapping[str, int]) -> Plan:
         context = self._context
-        rewrites = run_plans.count_rewrites(context.database, (one.dataset_id for one in self._job.datasets))
         find = functools.partial(context.find_kept, self._job.run_id)
         kept = retry(find, "earlier runs", self._budget, self._cancellation)
         make = functools.partial(make_plan, self._job, context.lake, context.part_size, kept)
@@ -252,10 +256,10 @@ class _Delivery:
         now_ms = self._context.clock.now_ms()
         run_parts.record_intent(self._context.database, self._lease, intent.written.number, record, now_ms)
 
-    def _finish(self, datasets: list[RunDataset]) -> ManifestRecord | None:
+    def _finish(self, datasets: Sequence[RunDataset], parts: Sequence[RunPart]) -> ManifestRecord | None:
         sink = self._job.target.open()
         try:
-            return self._write_manifest(sink, datasets, self._stored_parts())
+            return self._write_manifest(sink, datasets, parts)
         finally:
             sink.close()
 
@@ -280,12 +284,15 @@ class _Delivery:
         return document
 
     def _announce_manifest(self, sink: Sink, document: ManifestRecord, pending: Pending) -> None:
+        self._manifest_announced = True
         announced: ManifestRecord = {**document, "uri": sink.uri(document["key"]), "token": pending.token}
         run_parts.record_manifest(self._context.database, self._lease, announced)
         failpoint("manifest_intended")
 
     def _settle_manifest(self, sink: Sink, document: ManifestRecord) -> bool:
         """Whether an earlier attempt, whose intent was recorded, completed the manifest file."""
+        if self._lease.fence == 1 and not self._manifest_announced:
+            return False
         announced = run_parts.load_manifest_intent(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:
             return False

@@ -1,8 +1,6 @@
 """Base connections: stored credentials (contract, sections 6.2 and 13.2)."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
-from offtake.contract import bodies, entities, json_patch_rules, problems
+from offtake.contract import bodies, bound_secrets, entities, json_patch_rules, problems
 from offtake.contract.bodies import Body, NewEntity, Sent, SpecRef
 from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.json_patch_rules import Patch, Patchable, Rules
@@ -25,10 +23,11 @@ from offtake.flows import encryption, flow_events, references, specs
 from offtake.network.egress import Network
 from offtake.store import leftovers, waits
 from offtake.store.tables import Connection, TargetConnection
-from offtake.store.vault import Vault, VaultError
+from offtake.store.vault import Vault
 
 KIND: Final = "connections"
 _AUTHORIZED: Final = "authorizedDate"
+_PATH: Final = "/auth/params"
 
 
 class AuthBody(Body):
@@ -52,14 +51,6 @@ class PatchedConnection(NewEntity):
 
     auth: AuthBody | None = None
     encryption: Any = None
-
-
-@dataclass
-class SecretNeededError(Problem):
-    """Error 1452: secrets must be sent again. `changed`: the params that bind them, or empty if they cannot be read."""
-
-    changed: list[str] = dataclasses.field(default_factory=list)
-    secrets: list[str] = dataclasses.field(default_factory=list)
 
 
 _RULES: Final = Rules(
@@ -145,9 +136,8 @@ def update(
         # Only then: a key that has expired since must not block other changes.
         row.encryption = encryption.parse(after.encryption, "/encryption")
     entities.set_updated(row, caller, now_ms)
-    action: audit.Action = "rotate" if replaced else "update"
-    shown = render(row, caller) | ({audit.SECRETS_REPLACED: replaced} if replaced else {})
-    audit.record(session, caller, now_ms, action, (KIND, row.id), name=row.name, before=before, after=shown)
+    change = (before, render(row, caller))
+    audit.record_update(session, caller, now_ms, (KIND, row.id), row.name, change, replaced)
     flow_events.record_connection(session, "connection.changed", row, caller, now_ms)
     return row
 
@@ -262,10 +252,7 @@ def _checked(destination: Destination, auth: AuthBody | None, network: Network) 
         raise problems.of_field("/auth", f"is required: one of {names}", missing=True)
     if auth.spec_name not in [method.name for method in destination.auth_methods]:
         raise Problem(problems.UNKNOWN_AUTH, f"auth.specName must be one of: {names}.")
-    masked = [key for key, value in auth.params.items() if value == schema.MASK]
-    if masked:
-        problem = FieldProblem(f"/auth/params/{masked[0]}", "is the mask of a secret; send the secret")
-        raise problems.of_fields(InvalidInputError([problem]))
+    bound_secrets.check_sent(auth.params, auth.params, _PATH)
     credentials = _read(destination, auth.spec_name, auth.params)
     for key, host in credentials.endpoint_hosts().items():
         if network.is_host_denied(host):
@@ -290,13 +277,10 @@ def _replace_credentials(
     destination = specs.destination_of_connection(row.connection_spec_id)
     if not destination.auth_methods or row.auth_sealed is None or auth is None:
         raise problems.of_field("/auth/params", f"{destination.name} has no credentials", missing=True)
-    try:
-        stored = vault.decrypt(row.id, row.auth_sealed)
-    except VaultError as error:
-        # New credentials replace those that cannot be opened.
-        masked = [key for key, value in auth.params.items() if value == schema.MASK]
-        if masked:
-            raise _needed(masked, [], str(error)) from None
+    kept = bound_secrets.masked(auth.params, auth.params)
+    stored = bound_secrets.decrypt(row.id, row.auth_sealed, vault, kept, _PATH)
+    if not stored:
+        # New credentials replace those that cannot be decrypted.
         whole = _encrypt_credentials(row, destination, auth, vault, network, now_ms)
         return [key for key, value in schema.redact(whole).items() if value == schema.MASK]
     before = _read(destination, auth.spec_name, stored)
@@ -307,16 +291,10 @@ def _replace_credentials(
     )
     changed = schema.changed_bindings(before, after)
     if masked and changed:
-        why = f"{', '.join(changed)} changes, and a stored secret is bound to its endpoint"
-        raise _needed(masked, changed, why)
+        raise bound_secrets.moved(masked, changed, _PATH)
     secrets = [key for key, value in schema.redact(after).items() if value == schema.MASK and key not in masked]
     new = schema.with_defaults(after)
     return [key for key in secrets if new.get(key) != stored.get(key)]
-
-
-def _needed(secrets: list[str], changed: list[str], why: str) -> SecretNeededError:
-    refused = problems.of_field(f"/auth/params/{secrets[0]}", f"must be sent again: {why}")
-    return SecretNeededError(refused.code, refused.message, fields=refused.fields, changed=changed, secrets=secrets)
 
 
 def _with_pins(auth: AuthBody, params: Json, before: Params, destination: Destination) -> AuthBody:

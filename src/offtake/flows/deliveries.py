@@ -30,8 +30,8 @@ _MOST_RUNS_A_FLOW: Final = 300
 class Trouble:
     """A flow that needs attention. `since_ms`: when the run failed or began to wait, or the slot that is late.
 
-    `run_id` None: no run could start, because no scheduler is running. `waits`: the run waits for its destination or
-    its source, and can be tried at once.
+    `run_id` None: no run could start, because no scheduler is running. `live`: the run waits or is in progress.
+    `waits`: the run waits for its destination or its source, and can be tried at once.
     """
 
     kind: Kind
@@ -43,6 +43,7 @@ class Trouble:
     reason: str
     next_ms: int | None = None
     waits: bool = False
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,8 @@ def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
             next_ms = wait.next_ms if wait else None
             since = wait.since_ms if late is None and wait is not None else run.scheduled_at
             waits = wait is not None and not wait.for_quota
-            found.append(Trouble(kind, flow.id, flow.name, since, run.id, code, reason, next_ms, waits=waits))
+            trouble = Trouble(kind, flow.id, flow.name, since, run.id, code, reason, next_ms, waits=waits, live=True)
+            found.append(trouble)
     return sorted(found, key=lambda one: one.kind)
 
 
@@ -199,7 +201,8 @@ def _overdue(session: Session, caller: Caller, now_ms: int, most: int) -> list[T
         reason = "The run has not finished yet." if run is not None else "The data is older than its target."
         reason = reason if flow.freshness_seconds is not None or run is not None else "The last slot was not delivered."
         run_id = flow.last_run_id if run is None else run.id
-        found.append(Trouble("late", flow.id, flow.name, late.since_ms, run_id, "", reason, flow_next(flow)))
+        next_ms, live_run = flow_next(flow), run is not None
+        found.append(Trouble("late", flow.id, flow.name, late.since_ms, run_id, "", reason, next_ms, live=live_run))
     return found[:most]
 
 

@@ -23,7 +23,17 @@ from offtake.contract.caller import (
     Caller,
 )
 from offtake.documents import Json
-from offtake.store.tables import Client, Connection, Dataset, Flow, LakeCatalog, ManagedResource, Role
+from offtake.store.tables import (
+    AlertChannel,
+    AlertRule,
+    Client,
+    Connection,
+    Dataset,
+    Flow,
+    LakeCatalog,
+    ManagedResource,
+    Role,
+)
 from offtake.store.vault import Vault, VaultError
 
 KIND: Final = "managedResources"
@@ -31,12 +41,14 @@ _MOST: Final = 1000
 _SET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY: Final = r"^[0-9a-f]{64}$"
 
-ResourceKind = Literal["catalog", "dataset", "connection", "role", "client", "flow"]
+ResourceKind = Literal["catalog", "dataset", "connection", "role", "client", "flow", "alert-channel", "alert-rule"]
 _IN_SANDBOX: Final[Mapping[str, tuple[InstrumentedAttribute[str], InstrumentedAttribute[str]]]] = {
     "catalog": (LakeCatalog.id, LakeCatalog.sandbox_id),
     "dataset": (Dataset.id, Dataset.sandbox_id),
     "connection": (Connection.id, Connection.sandbox_id),
     "flow": (Flow.id, Flow.sandbox_id),
+    "alert-channel": (AlertChannel.id, AlertChannel.sandbox_id),
+    "alert-rule": (AlertRule.id, AlertRule.sandbox_id),
 }
 _IN_ORGANISATION: Final[Mapping[str, tuple[InstrumentedAttribute[str], InstrumentedAttribute[str]]]] = {
     "role": (Role.id, Role.org_id),
@@ -47,6 +59,8 @@ _PERMISSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "dataset": (MANAGE_DATASETS,),
     "connection": (MANAGE_DESTINATIONS, EXPORT_DATASETS),
     "flow": (EXPORT_DATASETS,),
+    "alert-channel": (MANAGE_DESTINATIONS,),
+    "alert-rule": (MANAGE_DESTINATIONS,),
 }
 
 
@@ -66,7 +80,7 @@ class TaggedResources(Body):
 class HashedSecrets(Body):
     """A resource with the keyed hash of each of its secrets, by the secret's key."""
 
-    kind: Literal["catalog", "connection"]
+    kind: Literal["alert-channel", "catalog", "connection"]
     id: str
     secrets: dict[str, str] = Field(max_length=20)
 
@@ -176,12 +190,15 @@ def _changed(stored: Mapping[str, Any], key: bytes, sent: HashedSecrets) -> list
 
 
 def _stored(session: Session, caller: Caller, vault: Vault, one: HashedSecrets) -> Json:
-    row: Connection | LakeCatalog
+    row: AlertChannel | Connection | LakeCatalog
     if one.kind == "connection":
         row = entities.find(session, caller, Connection, "connections", one.id)
         sealed = row.auth_sealed
-    else:
+    elif one.kind == "catalog":
         row = entities.find(session, caller, LakeCatalog, "lakeCatalogs", one.id)
+        sealed = row.sealed
+    else:
+        row = entities.find(session, caller, AlertChannel, "alertChannels", one.id)
         sealed = row.sealed
     try:
         return {} if sealed is None else vault.decrypt(row.id, sealed)

@@ -82,6 +82,7 @@ def _attention(session: Session, troubles: Sequence[Trouble]) -> list[Json]:
             "flowId": one.flow_id,
             "flowName": one.flow_name,
             "runId": one.run_id,
+            "hasLiveRun": one.live,
             "sinceUTC": one.since_ms,
             "reason": {"code": one.code, "message": one.reason},
             "nextTryAtUTC": one.next_ms,

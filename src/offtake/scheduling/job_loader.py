@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from offtake.access import access, labels
 from offtake.catalog import datasets
 from offtake.clock import Clock
-from offtake.contract.caller import OPERATOR, VIEW_DATASETS, Caller
+from offtake.contract.caller import ALL, OPERATOR, VIEW_DATASETS, Caller
 from offtake.contract.folder_templates import TemplateValues, expand
 from offtake.destinations import schema
 from offtake.destinations.base import LandingZones, SandboxLocation
@@ -56,6 +56,7 @@ class JobLoader:
         flow = session.get(Flow, run.flow_id)
         target = session.get_one(TargetConnection, run.target_connection_id)
         sandbox = session.get_one(Sandbox, run.sandbox_id)
+        organisation = session.get_one(Organisation, run.org_id)
         positions = _positions(session, run.flow_id)
         owner = _owner(session, flow, sandbox)
         return ExportJob(
@@ -65,7 +66,7 @@ class JobLoader:
             export_time_ms=run.scheduled_at,
             datasets=tuple(
                 replace(
-                    _dataset(session, run, flow, sandbox, dataset_id, positions.get(dataset_id)),
+                    _dataset(session, run, flow, (organisation, sandbox), dataset_id, positions.get(dataset_id)),
                     pin=SnapshotRange(**run.pins[dataset_id]) if run.pins and dataset_id in run.pins else None,
                     owner_may_read=_may_read(session, owner, dataset_id),
                 )
@@ -124,13 +125,21 @@ def _owner(session: Session, flow: Flow | None, sandbox: Sandbox) -> Caller | No
 def _may_read(session: Session, owner: Caller | None, dataset_id: str) -> bool:
     if owner is None or not owner.grants.allow(VIEW_DATASETS):
         return False
+    if ALL in owner.grants.labels:
+        return True
     lacking = select(Dataset.id).where(Dataset.id == dataset_id, ~labels.visible(Dataset.id, owner))
     return session.scalar(lacking) is None
 
 
 def _dataset(
-    session: Session, run: Run, flow: Flow | None, sandbox: Sandbox, dataset_id: str, position: int | None
+    session: Session,
+    run: Run,
+    flow: Flow | None,
+    place: tuple[Organisation, Sandbox],
+    dataset_id: str,
+    position: int | None,
 ) -> DatasetExport:
+    organisation, sandbox = place
     row = session.get(Dataset, dataset_id)
     name = row.name if row else dataset_id
     names = TemplateValues(
@@ -140,7 +149,7 @@ def _dataset(
         flow_name=flow.name if flow else run.flow_id,
         flow_id=run.flow_id,
         sandbox_name=sandbox.name,
-        organization_name=session.get_one(Organisation, run.org_id).name,
+        organization_name=organisation.name,
     )
     # A run whose flow was deleted is only ended; its stored plan has the names of its files.
     schedule = flows.stored_schedule(flow) if flow else None
@@ -160,4 +169,5 @@ def _dataset(
         has_table=(row is not None and datasets.is_registered(row)) or session.scalar(landed) is not None,
         ref=(source.refs or {}).get(dataset_id) if source else None,
         columns=choice_of(source, dataset_id) if source else None,
+        rewrites=row.rewrites if row else None,
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
@@ -27,16 +28,23 @@ def find_kept(loader: JobLoader, database: Database, clock: Clock, run_id: str) 
     First decides for each earlier run whether its files are kept. Raises `DeliveryError` while that is not possible.
     """
     with database.reading() as session:
-        undecided = [run.id for run in _candidates(session, run_id) if run.disposal != disposals.KEPT]
+        candidates = _candidates(session, run_id)
+        undecided = [run.id for run in candidates if run.disposal != disposals.KEPT]
+        if not undecided:
+            return _kept_of(session, candidates)
     for earlier in undecided:
         job = _load_job(loader, database, earlier)
         if job is not None:
             decide(job, database, clock.now_ms())
-    found: dict[str, Kept] = {}
     with database.reading() as session:
-        for run in _candidates(session, run_id):
-            if run.disposal == disposals.KEPT:
-                found |= _kept(session, run)
+        return _kept_of(session, _candidates(session, run_id))
+
+
+def _kept_of(session: Session, candidates: Sequence[Run]) -> dict[str, Kept]:
+    found: dict[str, Kept] = {}
+    for run in candidates:
+        if run.disposal == disposals.KEPT:
+            found |= _kept(session, run)
     return found
 
 

@@ -272,5 +272,8 @@ def _begin_sqlite(connection: DbConnection) -> None:
     options = connection.get_execution_options()
     writing = options.get(_WRITING, False)
     busy = options.get(_BUSY, round(lock_wait.get() * 1000))
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={busy:d}").close()
+    # The driver's connection keeps it, so that most transactions need not set it again.
+    if connection.info.get(_BUSY) != busy:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={busy:d}").close()
+        connection.info[_BUSY] = busy
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

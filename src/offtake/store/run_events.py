@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
@@ -80,10 +80,13 @@ def record_end(session: Session, run: Run, now_ms: int, failures: int | None) ->
         return
     delivered: dict[str, FieldValue] = {}
     if run.rows or run.bytes:
-        finished = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))
         rate = (round((run.bytes or 0) / seconds) or None) if seconds else None
-        files = len(session.scalars(finished).all())
-        delivered = {"rows": run.rows, "bytes": run.bytes, "files": files, "bytes_per_second": rate}
+        delivered = {
+            "rows": run.rows,
+            "bytes": run.bytes,
+            "files": _count_files(session, run),
+            "bytes_per_second": rate,
+        }
     if run.status == SUCCESS:
         kind: EventKind = "run.delivered" if delivered else "run.nothing_new"
         record(session, kind, run, now_ms, **fields, **delivered, warnings=warnings)
@@ -123,8 +126,12 @@ def record_wait(session: Session, run: Run, now_ms: int, until_ms: int | None) -
 def record_owed(session: Session, run: Run, now_ms: int, fields: Mapping[str, FieldValue]) -> None:
     """Record that files of a run that has ended are still at its destination, for one reason at most once a day."""
     if _count(run, f"files {fields.get('reason')}", now_ms, _REPEAT_OWED_MS) is not None:
-        files = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))
-        record(session, "run.files_owed", run, now_ms, **fields, files=len(session.scalars(files).all()) or None)
+        record(session, "run.files_owed", run, now_ms, **fields, files=_count_files(session, run) or None)
+
+
+def _count_files(session: Session, run: Run) -> int:
+    finished = select(func.count()).select_from(RunPart)
+    return session.scalar(finished.where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))) or 0
 
 
 def _count(run: Run, cause: str, now_ms: int, at_most_every_ms: int) -> int | None:

@@ -19,7 +19,7 @@ class Lease:
     `cancelled`: cancellation was requested before the lease was given; `failure`: the run has failed, and only its
     files are still to be removed; `claims`: how often it was claimed since its last progress. `admission`: whether the
     destination at `address` is known to be available, or is to be probed first; `away`: it did not answer the last
-    time. `retries`, `traceparent`: as in `Run`.
+    time. `planned`: its plan is stored. `retries`, `traceparent`: as in `Run`.
     """
 
     run_id: str
@@ -30,6 +30,7 @@ class Lease:
     address: str | None = None
     admission: Admission = "known"
     away: bool = False
+    planned: bool = False
     retries: Retries = field(default_factory=dict)
     traceparent: str | None = None
 

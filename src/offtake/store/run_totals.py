@@ -13,13 +13,20 @@ from offtake.store.tables import Run, RunDataset, RunPart
 _STEP: Final = 200
 
 
-def record(session: Session, run: Run) -> None:
-    """Set the totals of a run whose finished files are delivered, before or after it ends."""
+def record(session: Session, run: Run) -> bool:
+    """Set the totals of a run whose finished files are delivered, before or after it ends.
+
+    Returns whether earlier attempts left files under other names.
+    """
     session.flush()
-    totals = select(func.coalesce(func.sum(RunPart.rows), 0), func.coalesce(func.sum(RunPart.bytes), 0))
-    rows, size = session.execute(totals.where(RunPart.run_id == run.id, RunPart.finished_at.is_not(None))).one()
+    finished = RunPart.finished_at.is_not(None)
+    totals = select(
+        func.sum(RunPart.rows).filter(finished), func.sum(RunPart.bytes).filter(finished), func.count(RunPart.left)
+    )
+    rows, size, left = session.execute(totals.where(RunPart.run_id == run.id)).one()
     # PostgreSQL adds up to decimals.
     run.rows, run.bytes = int(rows or 0), int(size or 0)
+    return bool(left)
 
 
 def fill_in(database: Database) -> Iterator[None]:

@@ -15,7 +15,7 @@ from offtake.store.revisions import check_claim
 from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_parts import has_parts, run_datasets
 from offtake.store.run_states import FAILED, PROCESSING, SECOND_LOOK_MS, SUCCESS, WAITING
-from offtake.store.tables import Flow, Run, RunDataset, RunPart, SourceConnection, Watermark
+from offtake.store.tables import Flow, Run, RunDataset, SourceConnection, Watermark
 from offtake.store.tables.documents import ManifestRecord
 
 
@@ -73,6 +73,7 @@ def claim(
             address=run.address,
             admission=found.admission,
             away=found.away,
+            planned=run.planned_at is not None,
             retries=run.retries or {},
             traceparent=run.traceparent,
         )
@@ -150,19 +151,19 @@ def complete(
     with database.writing() as session:
         run = lock_for_delivery(session, lease)
         datasets = run_datasets(session, run.id)
+        # Kept here, so that the session need not read it again.
+        flow = session.get(Flow, run.flow_id)
+        if run.moves_position and flow is not None:
+            _move_positions(session, run, flow, datasets, now_ms)
+        usage.record(session, run, now_ms, delivered=True)
+        left = run_totals.record(session, run)
+        # From here on, no query comes between two changes of the run's row, which would write it several times.
         errors = [dataset.error for dataset in datasets if dataset.error]
-        run.manifest = manifest
-        run.errors = errors
-        run.warnings = [*run.warnings, *warnings]
-        if run.moves_position:
-            _move_positions(session, run, datasets, now_ms)
+        run.manifest, run.errors, run.warnings = manifest, errors, [*run.warnings, *warnings]
         # Earlier holders may have left files, and their late writes may still arrive.
         run.sweep_due = now_ms + SECOND_LOOK_MS if again or run.fence > 1 else None
-        left = select(RunPart.number).where(RunPart.run_id == run.id, RunPart.left.is_not(None)).limit(1)
-        if session.scalar(left) is not None:
+        if left:
             run.sweep_due = now_ms
-        run_totals.record(session, run)
-        usage.record(session, run, now_ms, delivered=True)
         _end(session, run, FAILED if errors else SUCCESS, now_ms)
 
 
@@ -194,10 +195,9 @@ def fail(database: Database, lease: Lease, error: InfoItem, now_ms: int, *, swee
         _end(session, run, FAILED, now_ms)
 
 
-def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_ms: int) -> None:
+def _move_positions(session: Session, run: Run, flow: Flow, datasets: list[RunDataset], now_ms: int) -> None:
     """Move positions only from where the plan began: the flow may have been reset, or its datasets changed, since."""
-    flow = session.get(Flow, run.flow_id)
-    source = session.get(SourceConnection, flow.source_connection_id) if flow else None
+    source = session.get(SourceConnection, flow.source_connection_id)
     if source is None:
         return
     for dataset in datasets:
@@ -208,8 +208,10 @@ def _move_positions(session: Session, run: Run, datasets: list[RunDataset], now_
         current = watermark.snapshot_id if watermark else None
         began_at = dataset.position if dataset.kind == "full" else dataset.from_snapshot
         if current == dataset.position == began_at:
-            values = {"snapshot_id": dataset.to_snapshot, "run_id": run.id, "updated_at": now_ms}
-            session.merge(Watermark(flow_id=key[0], dataset_id=key[1], **values))
+            if watermark is None:
+                watermark = Watermark(flow_id=key[0], dataset_id=key[1])
+                session.add(watermark)
+            watermark.snapshot_id, watermark.run_id, watermark.updated_at = dataset.to_snapshot, run.id, now_ms
 
 
 def end_failed(session: Session, run: Run, error: InfoItem, now_ms: int) -> None:

@@ -11,9 +11,10 @@ from pydantic.fields import FieldInfo
 from starlette.datastructures import FormData
 
 from offtake.alerts.channels.base import ChannelKind
-from offtake.alerts.stored_channels import MASK, SecretNeededError
 from offtake.contract import problems
+from offtake.contract.bound_secrets import SecretNeededError
 from offtake.contract.problems import Problem
+from offtake.destinations.schema import MASK
 from offtake.documents import Json
 from offtake.web.form_body import text, texts
 from offtake.web.forms import Field, sentence

@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.datastructures import FormData
 
-from offtake.alerts import rules, topics
+from offtake.alerts import limits, topics
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.documents import Json
@@ -36,8 +36,8 @@ class RuleForm:
     channel_ids: Sequence[str] = ()
     is_enabled: bool = True
     grouping: str = GROUPED
-    group_seconds: str = str(rules.GROUP_SECONDS)
-    repeat_seconds: str = str(rules.REPEAT_SECONDS)
+    group_seconds: str = str(limits.GROUP_SECONDS)
+    repeat_seconds: str = str(limits.REPEAT_SECONDS)
     problems: dict[str, str] = field(default_factory=dict)
     summary: Sequence[tuple[str, str, str]] = ()
 

@@ -35,7 +35,7 @@ def topics_in_words(names: Sequence[str]) -> str:
     return "Everything" if set(names) == set(topics.TOPICS) else ", ".join(label(one) for one in names)
 
 
-def _is(name: str, is_default: bool) -> bool:  # noqa: FBT001 - a value of a table
+def _is(name: str, is_default: bool) -> bool:
     return (name in topics.DEFAULT) == is_default
 
 

@@ -10,9 +10,10 @@ from typing import Final
 
 from starlette.datastructures import FormData
 
-from offtake.catalog.lake_catalogs import MASK, SecretNeededError
 from offtake.contract import problems
+from offtake.contract.bound_secrets import SecretNeededError
 from offtake.contract.problems import Problem
+from offtake.destinations.schema import MASK
 from offtake.documents import Json
 from offtake.lake.catalogs.declarations import CatalogType, Property
 from offtake.web.form_body import text, texts

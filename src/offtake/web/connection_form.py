@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from starlette.datastructures import FormData
 
+from offtake.contract.bound_secrets import SecretNeededError
 from offtake.contract.problems import Problem
 from offtake.destinations import schema
 from offtake.destinations.base import AuthMethod, Destination
@@ -16,7 +17,6 @@ from offtake.destinations.parameters import TargetParams
 from offtake.documents import Json
 from offtake.errors import FieldProblem
 from offtake.flows import connections
-from offtake.flows.connections import SecretNeededError
 from offtake.network.egress import Network
 from offtake.web import forms
 from offtake.web.form_body import text

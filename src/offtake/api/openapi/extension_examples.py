@@ -138,6 +138,7 @@ OVERVIEW: Final[Json] = {
             "flowId": FLOW_ID,
             "flowName": "Loyalty members to the partner",
             "runId": _RUN_ID,
+            "hasLiveRun": False,
             "sinceUTC": 1772344911977,
             "reason": {"code": "EXPORT-2001-403", "message": "Access to the bucket partner is denied."},
             "nextTryAtUTC": 1772355600000,

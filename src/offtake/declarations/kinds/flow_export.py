@@ -15,7 +15,6 @@ from offtake.documents import Json
 def export(context: Context, flow: Json) -> Json:
     """The document of a flow."""
     stored = find_stored(context, flow)
-    connection = context.state.by_id("connection", stored.target["baseConnectionId"])
     spec = destinations.of_connection_spec(stored.target["connectionSpec"]["id"])
     chosen = [choice_of(context, one) for one in exports.datasets_of(stored.source)]
     params = {key: value for key, value in stored.target["params"].items() if key != IGNORED}
@@ -28,7 +27,7 @@ def export(context: Context, flow: Json) -> Json:
         document |= {"dataset": only["name"]} | {key: value for key, value in only.items() if key != "name"}
     else:
         document["datasets"] = chosen
-    document["to"] = _reference(context, "connection", connection) if connection else stored.target["baseConnectionId"]
+    document["to"] = context.state.reference_to("connection", stored.target["baseConnectionId"])
     document |= _place(params, spec)
     document |= schedules.describe(schedule)
     document |= {"start": schedules.format_instant(schedule["startTime"])} if "startTime" in schedule else {}
@@ -45,18 +44,11 @@ def export(context: Context, flow: Json) -> Json:
 
 def choice_of(context: Context, one: ExportedDataset) -> Any:  # noqa: ANN401 - a name, or an object
     """A dataset of a flow, as documents have it."""
-    dataset = context.state.by_id("dataset", one.id)
-    name = _reference(context, "dataset", dataset) if dataset else one.id
+    name = context.state.reference_to("dataset", one.id)
     if one.columns is None and one.ref is None:
         return name
     columns = {} if one.columns is None else {"columns": list(one.columns)}
     return {"name": name} | columns | ({"ref": one.ref} if one.ref else {})
-
-
-def _reference(context: Context, kind: Any, entity: Json) -> str:  # noqa: ANN401 - a kind
-    """The name by which a document refers to an entity; its id if the name is ambiguous."""
-    name = str(entity["name"])
-    return name if len(context.state.by_name(kind, name)) == 1 else str(entity["id"])
 
 
 def _place(params: Json, spec: Destination | None) -> Json:

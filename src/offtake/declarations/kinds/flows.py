@@ -51,6 +51,7 @@ def _plan(context: Context, one: WantedFlow) -> Change:
                 f"{document.to} ({one.destination.name})",
             )
         ]
+        context.recreated.add(flow_id)
         return Change(
             "flow",
             document.name,
