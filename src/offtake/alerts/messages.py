@@ -43,6 +43,7 @@ class MessageView:
     severity: str
     channel_id: str
     channel: str
+    rule_id: str
     rule: str
     cause: str
     count: int
@@ -90,6 +91,7 @@ def search(
     *,
     state: str | None = None,
     channel_id: str | None = None,
+    rule_id: str | None = None,
     before: str | None = None,
 ) -> list[MessageView]:
     """The messages of the sandbox, newest first, with ids lower than `before`: at most `most`."""
@@ -100,6 +102,8 @@ def search(
         query = query.where(AlertMessage.state == state)
     if channel_id is not None:
         query = query.where(AlertMessage.channel_id == channel_id)
+    if rule_id is not None:
+        query = query.where(AlertMessage.rule_id == rule_id)
     if before is not None:
         query = query.where(AlertMessage.id < before)
     rows = session.execute(query.order_by(AlertMessage.id.desc()).limit(most)).all()
@@ -189,6 +193,7 @@ def _view(row: AlertMessage, channel: str, hidden: frozenset[str]) -> MessageVie
         severity=notice["severity"],
         channel_id=row.channel_id,
         channel=channel,
+        rule_id=row.rule_id,
         rule=notice["rule"],
         cause=notice["cause"],
         count=notice["count"],

@@ -12,6 +12,9 @@ from offtake.web.pages import (
     access,
     account_credentials,
     accounts,
+    alert_channels,
+    alert_rules,
+    alerts,
     audit,
     batches,
     catalog,
@@ -73,6 +76,9 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     accounts,
     account_credentials,
     landing_zone,
+    alerts,
+    alert_rules,
+    alert_channels,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, *(page.router for page in _PAGES))
