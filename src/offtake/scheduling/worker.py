@@ -30,7 +30,7 @@ from offtake.telemetry.tracing import Attributes, Span
 _log = logging.getLogger(__name__)
 
 _MOST_CLAIMS: Final = 10
-_MOST_ALIKE: Final = 15
+_MOST_ALIKE: Final = 7
 """Runs that are planned together with another one."""
 
 
