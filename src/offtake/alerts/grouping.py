@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from offtake.access import labels
 from offtake.alerts import messages, reported, topics
+from offtake.alerts.limits import CLOCKS_DIFFER_MS
 from offtake.alerts.notices import MOST_EVENTS, Notice
 from offtake.contract.caller import ALL
 from offtake.documents import Json
@@ -68,7 +69,8 @@ def group_events(database: Database, now_ms: int) -> bool:
 
 
 def _is_due(now_ms: int) -> ColumnElement[bool]:
-    return AlertGroup.due_at.is_not(None) & or_(AlertGroup.due_at <= now_ms, AlertGroup.decided_at > now_ms)
+    was_set_back = AlertGroup.decided_at > now_ms + CLOCKS_DIFFER_MS
+    return AlertGroup.due_at.is_not(None) & or_(AlertGroup.due_at <= now_ms, was_set_back)
 
 
 @dataclass(frozen=True)
