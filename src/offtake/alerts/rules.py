@@ -12,7 +12,7 @@ from offtake.access import audit, labels
 from offtake.alerts import limits, topics
 from offtake.contract import bodies, entities, listing, partial_updates, problems, resource_names
 from offtake.contract.bodies import Body, Sent
-from offtake.contract.caller import MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
+from offtake.contract.caller import ALL, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.filters import Field as ListField
 from offtake.contract.listing import ListQuery, Page
 from offtake.contract.problems import Problem
@@ -113,6 +113,16 @@ def remove(session: Session, caller: Caller, row: AlertRule, now_ms: int) -> Non
     caller.require(MANAGE_DESTINATIONS)
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=render(row))
     _delete(session, [row.id])
+
+
+def limit(session: Session, caller: Caller, channel_id: str) -> None:
+    """Limit the rules that use a channel to what the caller, who redirects it, may see."""
+    granted = caller.grants.labels
+    if ALL in granted:
+        return
+    for row in session.scalars(select(AlertRule).filter_by(sandbox_id=caller.sandbox_id).with_for_update()):
+        if channel_id in row.channel_ids:
+            row.labels = sorted(granted if ALL in row.labels else granted.intersection(row.labels))
 
 
 def forget_flow(session: Session, flow_id: str) -> None:

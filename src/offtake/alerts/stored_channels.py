@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit
-from offtake.alerts import channel_tests
+from offtake.alerts import channel_tests, messages, rules
 from offtake.alerts.channels.base import ChannelKind, ChannelSettings, SendContext
 from offtake.alerts.channels.registry import KINDS
 from offtake.alerts.notices import Notice
@@ -112,7 +112,8 @@ def merge(
     """Update the channel: an object is a merge patch, a list a JSON Patch.
 
     A secret that is not sent, or sent as the mask, keeps its value, if the server that receives it does not change.
-    Messages that wait are sent with the new settings. Raises as `create` does, and 1420 for another kind.
+    Messages that wait are sent with the new settings, and rules that use the channel report to them, as far as the
+    caller may see what they report. Raises as `create` does, and 1420 for another kind.
     """
     caller.require(MANAGE_DESTINATIONS)
     before: Json = {"name": row.name, "kind": row.kind, "settings": row.settings}
@@ -125,6 +126,9 @@ def merge(
     kind = KINDS[row.kind]
     replaced = sorted(bound_secrets.replaced(new.settings, kind.model.secrets()))
     settings = parse_settings(kind, _with_stored(kind, row, vault, new.settings, network), network)
+    if new.settings != row.settings:
+        rules.limit(session, caller, row.id)
+        messages.withdraw_hidden(session, caller, row.id, now_ms)
     shown = render(row)
     row.name = new.name
     _set_settings(row, settings, vault)
@@ -138,8 +142,8 @@ def merge(
 def remove(session: Session, caller: Caller, row: AlertChannel, now_ms: int) -> None:
     """Delete the channel with its messages. Raises 3409 while rules use it."""
     caller.require(MANAGE_DESTINATIONS)
-    rules = session.scalars(select(AlertRule).filter_by(sandbox_id=caller.sandbox_id).order_by(AlertRule.name))
-    names = [one.name for one in rules if row.id in one.channel_ids]
+    found = session.scalars(select(AlertRule).filter_by(sandbox_id=caller.sandbox_id).order_by(AlertRule.name))
+    names = [one.name for one in found if row.id in one.channel_ids]
     if names:
         more = " and others" if len(names) > _NAMED else ""
         message = f"Alert rules use channel {row.name}: {', '.join(names[:_NAMED])}{more}. Change or delete them first."
