@@ -170,7 +170,7 @@ def test_imports_and_names_of_datasets_are_hidden_as_the_datasets_are(world: Wor
         assert "payroll" not in str(deployed.get(MESSAGES))
 
 
-def test_nobody_redirects_messages_that_they_may_not_see(world: World) -> None:
+def test_a_client_does_not_redirect_messages_that_it_may_not_see(world: World) -> None:
     """A client without a label changes the channel, and the rule, of a client that has it."""
     deployed = world.deployed
     channel = world.channel()
