@@ -194,6 +194,20 @@ def test_refusals_of_the_message_are_permanent_and_others_are_not(
     assert "\n" not in str(error.value)
 
 
+def test_answers_that_repeat_secrets_are_shown_without_them(server: Receiver) -> None:
+    server.status = 401
+    server.text = "key=the-key-123456 is wrong; nor is the-token%3D123456 the-token=123456, Bearer a-token-123456"
+    url = f"http://127.0.0.1:{server.port}/v1/messages?key=the-key-123456&token=the-token%3D123456"
+    with pytest.raises(DeliveryError) as error:
+        send("google-chat", url=url)
+    shown = str(error.value)
+    with pytest.raises(DeliveryError) as error:
+        send("webhook", **hook(server, authorization="Bearer a-token-123456"))
+    assert "the-key" not in shown
+    assert "the-token" not in shown
+    assert "a-token" not in str(error.value)
+
+
 def test_redirects_are_not_followed(server: Receiver) -> None:
     server.status, server.headers = 302, {"Location": f"http://localhost:{server.port}/elsewhere"}
     with pytest.raises(DeliveryError, match="answers with a redirect"):
