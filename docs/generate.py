@@ -120,8 +120,9 @@ Repeated trouble is counted: a run that waits again for the same cause has a lin
 waits in between; runs that wait for a destination which another run probes have none. Requests for health and views of
 pages are at level `debug`. A server with 20 flows that run every hour writes about 40 lines per hour.
 
-Events, except those of parts, are also stored for `OFFTAKE_EVENT_DAYS`. The process in which an event happens logs it;
-commands that work without a server store events and log nothing.
+Events, except those of parts, are also stored for `OFFTAKE_EVENT_DAYS`; those that alerts have not handled, because no
+server ran, for 90 days more. The process in which an event happens logs it; commands that work without
+a server store events and log nothing.
 
 ## Late flows
 

@@ -12,8 +12,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from offtake.access import labels
-from offtake.alerts import messages, reported, topics
+from offtake.alerts import messages, reported, topics, visibility
+from offtake.alerts.limits import CLOCKS_DIFFER_MS
 from offtake.alerts.notices import MOST_EVENTS, Notice
 from offtake.contract.caller import ALL
 from offtake.documents import Json
@@ -22,10 +22,10 @@ from offtake.store.database import Database, try_advisory_lock
 from offtake.store.tables import (
     AlertGroup,
     AlertRule,
+    Batch,
     Connection,
     EventRow,
     Flow,
-    Label,
     Sandbox,
     TargetConnection,
 )
@@ -68,16 +68,20 @@ def group_events(database: Database, now_ms: int) -> bool:
 
 
 def _is_due(now_ms: int) -> ColumnElement[bool]:
-    return AlertGroup.due_at.is_not(None) & or_(AlertGroup.due_at <= now_ms, AlertGroup.decided_at > now_ms)
+    was_set_back = AlertGroup.decided_at > now_ms + CLOCKS_DIFFER_MS
+    return AlertGroup.due_at.is_not(None) & or_(AlertGroup.due_at <= now_ms, was_set_back)
 
 
 @dataclass(frozen=True)
 class _Context:
-    """What is needed to match events: addresses by connection and by flow of a rule, and the labels of flows."""
+    """What is needed to match events: addresses by connection and by flow of a rule, and the datasets of batches."""
 
     addresses: Mapping[str, str]
     of_flows: Mapping[str, str]
-    labels: Mapping[str, Sequence[str]]
+    datasets: Mapping[str, str]
+
+    def document(self, row: EventRow) -> Json:
+        return reported.event_document(row, self.address(row), self.datasets.get(row.batch_id or ""))
 
     def address(self, row: EventRow) -> str | None:
         given = row.fields.get("address")
@@ -92,7 +96,7 @@ class _Context:
         if rule.flow_id is not None and row.flow_id != rule.flow_id:
             is_its = row.kind.startswith("connection.") and self.of_flows.get(rule.flow_id) == self.address(row)
             return row.flow_id is None and is_its
-        return ALL in rule.labels or set(self.labels.get(row.flow_id or "", ())) <= set(rule.labels)
+        return True
 
 
 def _handle(session: Session, rows: Sequence[EventRow], now_ms: int) -> None:
@@ -102,12 +106,16 @@ def _handle(session: Session, rows: Sequence[EventRow], now_ms: int) -> None:
     context = _context(session, rows, rules)
     found: dict[tuple[str, str], list[Json]] = defaultdict(list)
     by_id = {rule.id: rule for rule in rules}
-    for row in rows:
+    restricted = any(ALL not in rule.labels for rule in rules)
+    all_documents = [context.document(row) for row in rows]
+    located = ((row.sandbox_id, one) for row, one in zip(rows, all_documents, strict=True))
+    restrictions = visibility.restrictions_of(session, located) if restricted else visibility.NONE
+    for row, whole in zip(rows, all_documents, strict=True):
+        cause = reported.cause_of(row, context.address(row))
         for rule in rules:
-            if not context.matches(rule, row):
+            document = restrictions.shown(rule.labels, row.sandbox_id, whole) if context.matches(rule, row) else None
+            if document is None:
                 continue
-            address = context.address(row)
-            cause, document = reported.cause_of(row, address), reported.event_document(row, address)
             if rule.single:
                 _create_single(session, rule, cause, document, now_ms)
             else:
@@ -145,9 +153,10 @@ def _context(session: Session, rows: Sequence[EventRow], rules: Sequence[AlertRu
         joined = joined.join(Connection, Connection.id == TargetConnection.base_connection_id)
         places = session.execute(joined.where(Flow.id.in_(flow_ids)))
         of_flows = {flow_id: address or base_id for flow_id, base_id, address in places}
-    restricted = any(ALL not in rule.labels for rule in rules) and session.scalar(select(Label.label).limit(1))
-    named = labels.labels_of_all(session, {row.flow_id for row in rows if row.flow_id}) if restricted else {}
-    return _Context(addresses, of_flows, named)
+    batches = {row.batch_id for row in rows if row.batch_id}
+    imported = select(Batch.id, Batch.dataset_id).where(Batch.id.in_(batches))
+    datasets = {one[0]: one[1] for one in session.execute(imported)} if batches else {}
+    return _Context(addresses, of_flows, datasets)
 
 
 def _add(group: AlertGroup, rule: AlertRule, documents: Sequence[Json], now_ms: int) -> None:
@@ -181,8 +190,19 @@ def _due_at(group: AlertGroup, rule: AlertRule, now_ms: int) -> int:
 
 
 def _create_message(session: Session, group: AlertGroup, now_ms: int) -> None:
-    """Create the messages of a group that is due, and empty the group."""
+    """Create the messages of a group that is due, and empty the group.
+
+    The rule may have got another editor, and flows may have got labels, since the events were collected.
+    """
     rule = session.get_one(AlertRule, group.rule_id)
+    if ALL not in rule.labels:
+        located = [(rule.sandbox_id, one) for one in group.events]
+        restrictions = visibility.restrictions_of(session, located)
+        shown = (restrictions.shown(rule.labels, *one) for one in located)
+        group.events = [one for one in shown if one is not None]
+        if not group.events:
+            _empty(group)
+            return
     title = reported.title_of(group.cause, group.severity, group.kinds, group.events, len(group.flow_ids))
     count = sum(group.kinds.values())
     notice = _notice(session, rule, "alert", title, group.cause, group.severity, group.events, now_ms)

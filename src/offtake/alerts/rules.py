@@ -119,6 +119,16 @@ def remove(session: Session, caller: Caller, row: AlertRule, now_ms: int) -> Non
     _delete(session, [row.id])
 
 
+def limit(session: Session, caller: Caller, channel_id: str) -> None:
+    """Limit the rules that use a channel to what the caller, who redirects it, may see."""
+    granted = caller.grants.labels
+    if ALL in granted:
+        return
+    for row in session.scalars(select(AlertRule).filter_by(sandbox_id=caller.sandbox_id).with_for_update()):
+        if channel_id in row.channel_ids:
+            row.labels = sorted(granted if ALL in row.labels else granted.intersection(row.labels))
+
+
 def forget_flow(session: Session, flow_id: str) -> None:
     """Delete the rules of a flow that is deleted, with the events and messages that wait for them."""
     ids = session.scalars(select(AlertRule.id).where(AlertRule.flow_id == flow_id)).all()

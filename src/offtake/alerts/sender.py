@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 from offtake.alerts import stored_channels
 from offtake.alerts.channels.base import SendContext
 from offtake.alerts.channels.registry import KINDS
+from offtake.alerts.limits import CLOCKS_DIFFER_MS
 from offtake.alerts.messages import DEAD, SENT, WAITING
 from offtake.alerts.notices import Notice
 from offtake.documents import Json
@@ -84,6 +85,9 @@ def claim_next(
         if found is None:
             return None
         message_id, channel_id = found[0], found[1]
+        # PostgreSQL locks the newest row of the channel, but finds the message as it was when the query began.
+        if session.scalar(select(AlertMessage.state).where(AlertMessage.id == message_id)) != WAITING:
+            return None
         channel = session.get_one(AlertChannel, channel_id)
         channel.claim, channel.claimed_until = secrets.token_hex(16), now_ms + CLAIM_MS
         return Claim(message_id, channel_id, channel.claim, failed_before=channel.failures > 0)
@@ -136,6 +140,7 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
         if message is None or message.state != WAITING:
             return
         message.attempts += 1
+        message.tried_since = min(message.tried_since, now_ms)
         message.answer, message.updated_at = result.answer, now_ms
         if result.is_sent:
             message.state = SENT
@@ -175,7 +180,7 @@ def _due(now_ms: int, busy: Collection[str], *, only_healthy: bool) -> Select[st
     is_free: ColumnElement[bool] = or_(
         AlertChannel.claimed_until.is_(None),
         AlertChannel.claimed_until <= now_ms,
-        AlertChannel.claimed_until > now_ms + CLAIM_MS,
+        AlertChannel.claimed_until > now_ms + CLAIM_MS + CLOCKS_DIFFER_MS,
     )
     may_be_tried = or_(
         AlertChannel.not_before.is_(None),

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
-from offtake.alerts import channel_tests
+from offtake.alerts import channel_tests, messages, rules
 from offtake.alerts.channels.base import ChannelKind, ChannelSettings, SendContext
 from offtake.alerts.channels.registry import KINDS
 from offtake.alerts.notices import Notice
@@ -143,7 +143,8 @@ def merge(
     """Update the channel: an object is a merge patch, a list a JSON Patch.
 
     A secret that is not sent, or sent as the mask, keeps its value, if the server that receives it does not change.
-    Messages that wait are sent with the new settings. Raises as `create` does, and 1420 for another kind.
+    Messages that wait are sent with the new settings, and rules that use the channel report to them, as far as the
+    caller may see what they report. Raises as `create` does, and 1420 for another kind.
     """
     caller.require(MANAGE_DESTINATIONS)
     before: Json = {"name": row.name, "kind": row.kind, "settings": row.settings}
@@ -156,6 +157,9 @@ def merge(
     kind = KINDS[row.kind]
     replaced = sorted(bound_secrets.replaced(new.settings, kind.model.secrets()))
     settings = parse_settings(kind, _with_stored(kind, row, vault, new.settings, network), network)
+    if new.settings != row.settings:
+        rules.limit(session, caller, row.id)
+        messages.withdraw_hidden(session, caller, row.id, now_ms)
     shown = render(row)
     row.name = new.name
     _set_settings(row, settings, vault)
