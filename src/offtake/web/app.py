@@ -39,6 +39,7 @@ from offtake.web.pages import (
     sandbox_admin,
     sign_in,
     style,
+    usage,
 )
 from offtake.web.past_periods import PastPeriods
 from offtake.web.verifications import Verifications
@@ -79,6 +80,7 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     alerts,
     alert_rules,
     alert_channels,
+    usage,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, *(page.router for page in _PAGES))
