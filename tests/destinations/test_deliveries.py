@@ -96,6 +96,9 @@ def test_everything_first_then_what_was_added(delivering: Deployment, case: Case
         f"{one['sinkPath'].lstrip('/')}/{one['name']}" for each in (first, second) for one in each["exportResults"]
     }
     assert named == {name for name in case.names() if "/manifest-" not in name}
+    used = delivering.get("/usage?by=destination")["total"]
+    sizes = [one["size"] for each in (first, second) for one in each["exportResults"]]
+    assert (used["recordCount"], used["bytes"], used["fileCount"]) == (35, sum(sizes), len(sizes))
     tested = delivering.get(f"/connections/{base}/test")
     assert (tested["result"], bool(tested.get("limits"))) == (True, case.loses_promises)
 

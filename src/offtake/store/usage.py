@@ -20,6 +20,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    or_,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -59,8 +60,10 @@ def record(session: Session, run: Run, now_ms: int, *, delivered: bool, compute:
 @functools.cache
 def _statement(dialect: str, *, delivered: bool, compute: bool) -> Insert:
     """One statement, made once: SQLAlchemy takes longer to build it than a database to execute it."""
-    # Each file that this run completed has an intent; the record of a file of another run is copied without it.
-    own = and_(RunPart.finished_at.is_not(None), RunPart.intended_at.is_not(None)) if delivered else None
+    # The record of a file of another run is copied without CPU time and intent. One alone does not tell: files that a
+    # store takes in one request have no intent, and versions before revision 0024 recorded no CPU time.
+    by_this_run = or_(RunPart.cpu_ms.is_not(None), RunPart.intended_at.is_not(None))
+    own = and_(RunPart.finished_at.is_not(None), by_this_run) if delivered else None
     files = _sum(own, literal(1))
     cpu = _whole(func.sum(RunPart.cpu_ms)) if compute else literal(0)
     target = TargetConnection.id == bindparam("target", type_=String)
