@@ -70,6 +70,16 @@ def test_retry_after_is_honoured(world: World) -> None:
     assert world.wait(30) == 2
 
 
+def test_a_receiver_that_asks_for_ever_is_tried_after_an_hour(world: World) -> None:
+    world.rule(world.channel(), single=True)
+    world.server.statuses, world.server.headers = [503], {"Retry-After": "9" * 400}
+    world.record(world.event("run.failed", 1))
+    assert world.notify() == 1
+    assert [one["attempts"] for one in world.messages()] == [1]
+    assert world.wait(3590, 600) == 0
+    assert world.wait(30) == 1
+
+
 def test_a_clock_set_forward_makes_no_dead_letters(world: World) -> None:
     world.rule(world.channel(), single=True)
     world.server.statuses = [500, 500, 500]

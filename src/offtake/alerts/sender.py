@@ -50,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of an attempt. `retry_ms`: the pause that the receiver asks for."""
+    """The result of an attempt. `retry_ms`: the pause that the receiver asks for, at most an hour."""
 
     is_sent: bool
     answer: str
@@ -112,11 +112,15 @@ def send(database: Database, vault: Vault, claim: Claim, context: SendContext) -
             settings = stored_channels.settings_of(channel, vault)
         except VaultError as error:
             return Result(False, str(error))
+        except ValueError:
+            return Result(False, "The channel's settings are not valid. Change them.")
         kind = KINDS[channel.kind]
     try:
         answer = kind.send(settings, notice, context)
     except DeliveryError as error:
-        return Result(False, str(error), not error.transient, round(1000 * (error.retry_after or 0)))
+        # A receiver may ask for more than any number holds.
+        pause_ms = min(_LONGEST_PAUSE_MS, 1000 * (error.retry_after or 0))
+        return Result(False, str(error), not error.transient, round(pause_ms))
     except Exception as error:  # noqa: BLE001 - a message that cannot be composed must not stop the others
         return Result(False, f"The message could not be sent ({type(error).__name__}).")
     failpoint("alert_sent")
@@ -136,7 +140,7 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
         channel.not_before = None
         if not channel_works:
             pause = _pause(_CHANNEL_PAUSE_MS, channel.failures, _LONGEST_CHANNEL_PAUSE_MS, jitter)
-            channel.not_before = now_ms + max(pause, min(result.retry_ms, _LONGEST_PAUSE_MS))
+            channel.not_before = now_ms + max(pause, result.retry_ms)
         if message is None or message.state != WAITING:
             return
         message.attempts += 1
@@ -148,7 +152,7 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
             message.state = DEAD
         else:
             pause = _pause(_FIRST_PAUSE_MS, message.attempts, _LONGEST_PAUSE_MS, jitter)
-            message.next_at = now_ms + max(pause, min(result.retry_ms, _LONGEST_PAUSE_MS))
+            message.next_at = now_ms + max(pause, result.retry_ms)
         if message.state == DEAD and channel.failures >= _LEAST_ATTEMPTS:
             # The others of a channel that has not answered for so long would each need an attempt of their own.
             old = select(AlertMessage.id).where(
