@@ -282,6 +282,26 @@ def test_a_reset_sandbox_has_no_channels_rules_messages_or_events(world: World) 
     assert world.wait(3600) == 0
 
 
+def test_many_matches_are_handled_in_short_transactions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "_MATCHES_AT_ONCE", 4)
+    channels = [world.channel(f"c{number}") for number in range(2)]
+    for number in range(3):
+        world.rule(channels[0], f"rule {number}", channelIds=channels, single=number > 0)
+    address = f"{'h' * 9000}.example:22"
+    world.record(*(world.event("run.started", 1) for _ in range(3)))
+    world.record(*(world.event("run.waiting_long", number, fields=AWAY | {"address": address}) for number in range(5)))
+    assert world.notifier.group()
+    with world.deployed.backend.database.reading() as session:
+        assert session.query(AlertMessage).count() == 4
+        assert [len(one.cause) for one in session.query(AlertGroup)] == [500]
+    while world.notifier.group():
+        pass
+    world.wait(31)
+    counts = [one["data"]["count"] for one in world.server.documents if one["type"] == "offtake.alert"]
+    assert counts == [5, 5]
+    assert len(world.server.received) == 2 * (1 + 2 * 5)
+
+
 def test_two_servers_group_each_event_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.rule(world.channel())
     world.record(world.event("flow.late", 1))

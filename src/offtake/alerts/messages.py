@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -26,7 +26,6 @@ STATES: Final = (WAITING, SENT, DEAD)
 _MOST_WAITING: Final = 10_000
 _KEPT_MS: Final = 30 * 86_400_000
 _PAGE: Final = 500
-_CREATED: Final = "offtake_alert_messages"
 _RANDOM_BYTES: Final = 6
 _HIDDEN: Final = "This message is about dataflows or datasets that you may not see."
 _WITHDRAWN: Final = "It was not sent: the channel was changed by someone who may not see all that it reports."
@@ -58,33 +57,59 @@ class MessageView:
     events: Sequence[Json]
 
 
-def create(session: Session, rule: AlertRule, document: Json, now_ms: int) -> None:
-    """Create a message with that notice for each of the rule's channels.
+class Outbox:
+    """The messages that a transaction creates, at `now_ms`; `store` writes them together."""
 
-    When a channel has too many waiting messages, it is created as a dead one.
-    """
-    known = select(AlertChannel.id).where(
-        AlertChannel.id.in_(rule.channel_ids), AlertChannel.sandbox_id == rule.sandbox_id
-    )
-    for channel_id in session.scalars(known.order_by(AlertChannel.id)):
-        is_full = _count_waiting(session, channel_id) >= _MOST_WAITING
-        session.add(
-            AlertMessage(
-                id=_next_id(session, now_ms),
-                org_id=rule.org_id,
-                sandbox_id=rule.sandbox_id,
-                channel_id=channel_id,
-                rule_id=rule.id,
-                document=document,
-                state=DEAD if is_full else WAITING,
-                attempts=0,
-                created_at=now_ms,
-                updated_at=now_ms,
-                tried_since=now_ms,
-                next_at=now_ms,
-                answer=f"It was not tried: the channel has {_MOST_WAITING} waiting messages." if is_full else None,
+    def __init__(self, session: Session, now_ms: int) -> None:
+        self._session, self._now_ms = session, now_ms
+        self._channels: dict[str, Sequence[str]] = {}
+        self._waiting: dict[str, int] = {}
+        self._rows: list[Json] = []
+        self.count = 0
+
+    def add(self, rule: AlertRule, document: Json) -> None:
+        """Create a message with that notice for each of the rule's channels.
+
+        When a channel has too many waiting messages, it is created as a dead one.
+        """
+        for channel_id in self._channels_of(rule):
+            if channel_id not in self._waiting:
+                self._waiting[channel_id] = _count_waiting(self._session, channel_id)
+            is_full = self._waiting[channel_id] >= _MOST_WAITING
+            self._waiting[channel_id] += not is_full
+            self.count += 1
+            refusal = f"It was not tried: the channel has {_MOST_WAITING} waiting messages."
+            self._rows.append(
+                {
+                    "id": _next_id(self._now_ms, self.count),
+                    "org_id": rule.org_id,
+                    "sandbox_id": rule.sandbox_id,
+                    "channel_id": channel_id,
+                    "rule_id": rule.id,
+                    "document": document,
+                    "state": DEAD if is_full else WAITING,
+                    "attempts": 0,
+                    "created_at": self._now_ms,
+                    "updated_at": self._now_ms,
+                    "tried_since": self._now_ms,
+                    "next_at": self._now_ms,
+                    "answer": refusal if is_full else None,
+                }
             )
-        )
+
+    def store(self) -> None:
+        """Write the messages."""
+        if self._rows:
+            self._session.execute(insert(AlertMessage), self._rows)
+            self._rows = []
+
+    def _channels_of(self, rule: AlertRule) -> Sequence[str]:
+        if rule.id not in self._channels:
+            known = select(AlertChannel.id).where(
+                AlertChannel.id.in_(rule.channel_ids), AlertChannel.sandbox_id == rule.sandbox_id
+            )
+            self._channels[rule.id] = self._session.scalars(known.order_by(AlertChannel.id)).all()
+        return self._channels[rule.id]
 
 
 def search(
@@ -189,9 +214,8 @@ def document(view: MessageView) -> Json:
     }
 
 
-def _next_id(session: Session, now_ms: int) -> str:
+def _next_id(now_ms: int, number: int) -> str:
     """A ULID, which sorts by time; of two messages that a transaction creates at a time, the first sorts first."""
-    number = session.info[_CREATED] = session.info.get(_CREATED, 0) + 1
     random = secrets.token_bytes(_RANDOM_BYTES)
     return str(ULID.from_bytes(now_ms.to_bytes(6, "big") + number.to_bytes(4, "big") + random))
 

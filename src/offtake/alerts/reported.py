@@ -19,7 +19,14 @@ _UNITS: Final = (("rows", "row"), ("files", "file"))
 
 
 def cause_of(row: EventRow, address: str | None) -> str:
-    """What groups the event with others: the destination that does not answer, else connection and code, or kind."""
+    """What groups the event with others: the destination that does not answer, else connection and code, or kind.
+
+    It is part of a key, whose length databases limit.
+    """
+    return one_line(_cause_of(row, address))
+
+
+def _cause_of(row: EventRow, address: str | None) -> str:
     code = row.fields.get("code")
     if row.kind in topics.ENDS:
         return topics.ENDS[row.kind]
