@@ -26,7 +26,7 @@ class Body(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+    def _refuse_true(cls, value: object, info: ValidationInfo) -> object:
         """Pydantic would read `true` as 1."""
         if isinstance(value, bool):
             annotation = cls.model_fields[info.field_name or ""].annotation
