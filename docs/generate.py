@@ -131,7 +131,8 @@ What was delivered in the last hour, and which runs failed and why. From files o
 
     jq -rR --arg since "$(date -u -d '1 hour ago' +%FT%TZ)" 'fromjson? | select(.event == "run.delivered" and
       .timestamp > $since) | [.timestamp, .flow, .rows, .bytes] | @tsv' server.log worker.log
-    jq -rR 'fromjson? | select(.event == "run.failed") | [.timestamp, .flow, .run, .code, .message] | @tsv' server.log worker.log
+    jq -rR 'fromjson? | select(.event == "run.failed") |
+      [.timestamp, .flow, .run, .code, .message] | @tsv' server.log worker.log
 
 From the journal, with `OFFTAKE_LOG_FORMAT=text`:
 
