@@ -164,7 +164,7 @@ def test_events_of_the_whole_deployment_reach_rules_of_each_sandbox(world: World
     assert world.wait(31) == 1
     world.record(Event("workers.back", events.DEPLOYMENT, now))
     assert world.wait(31) == 1
-    assert list(world.titles()) == ["Runs wait, and no worker executes them.", "Workers execute runs again."]
+    assert list(world.titles()) == ["No worker executes runs; waiting: 3.", "Workers execute runs again."]
 
 
 def test_deleting_a_flow_or_a_rule_removes_what_waits_for_it(world: World) -> None:

@@ -9,6 +9,7 @@ from offtake.alerts import topics
 from offtake.alerts.notices import one_line
 from offtake.documents import Json
 from offtake.errors import DESTINATION_UNAVAILABLE
+from offtake.store.quotas import MEASURES
 from offtake.store.tables import EventRow
 
 _OF_CONNECTION: Final = "EXPORT-200"
@@ -70,12 +71,24 @@ def _text(row: EventRow, address: str | None) -> str:
         "destination": f"destination {row.connection_name or address}"
         + (f" ({address})" if row.connection_name and address else ""),
         "delivered": _delivered(row),
+        "waiting": _waiting(row),
+        "quota": _quota(row),
         "failures": row.fields.get("failures", "several"),
     }
     sentence = topics.sentence(row.kind, values)
     sentence = sentence[0].upper() + sentence[1:]
     message = row.fields.get("message")
     return f"{sentence.removesuffix('.')}: {message}" if message else sentence
+
+
+def _waiting(row: EventRow) -> str:
+    number = row.fields.get("runs")
+    return f"; waiting: {number:,}" if isinstance(number, int) else ""
+
+
+def _quota(row: EventRow) -> str:
+    limit, measure = row.fields.get("limit"), str(row.fields.get("measure"))
+    return f" of {limit:,} {MEASURES.get(measure, measure)}" if isinstance(limit, int) else ""
 
 
 def _delivered(row: EventRow) -> str:
