@@ -60,6 +60,9 @@ def title_of(cause: str, severity: str, kinds: Mapping[str, int], events: Sequen
     if cause.startswith("destination "):
         state = "answers again" if severity == "recovery" else "does not answer"
         return f"D{cause[1:]} {state}" + (f"; {concerned} affected" if concerned else "")
+    names = {str(one["flowName"]) for one in events if one.get("flowName")}
+    if flows == 1 and len(names) == 1:
+        concerned = f"Flow {names.pop()}"
     subject = f"C{cause[1:]}: " if cause.startswith("connection ") else ""
     return subject + (f"{concerned}: {counted}" if concerned else counted)
 
