@@ -121,8 +121,9 @@ waits in between; runs that wait for a destination which another run probes have
 tried again, such as while the database is away, has a line per minute and kind. Requests for health and views of pages
 are at level `debug`. A server with 20 flows that run every hour writes about 40 lines per hour.
 
-Events, except those of parts, are also stored for `OFFTAKE_EVENT_DAYS`. The process in which an event happens logs it;
-commands that work without a server store events and log nothing. So runs are in the logs of the workers, late flows and
+Events, except those of parts, are also stored for `OFFTAKE_EVENT_DAYS`; those that alerts have not handled, because no
+server ran, for 90 days more. The process in which an event happens logs it; commands that work without a server store
+events and log nothing. So runs are in the logs of the workers, late flows and
 alerts in those of the servers. A process that cannot start says so in one line of text, in both formats.
 
 ## Questions

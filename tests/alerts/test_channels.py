@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from offtake.alerts.channels import email
 from offtake.alerts.channels.base import MailServer, SendContext
 from offtake.alerts.channels.registry import KINDS
 from offtake.alerts.notices import Notice
@@ -113,6 +114,22 @@ def test_an_email_has_one_subject_line_and_a_stable_id() -> None:
     assert "→ Grant it." in first.get_content()
 
 
+@pytest.mark.parametrize(
+    "name", ["=?utf-8?q?x=0D=0ABcc:_evil@example.org?=", "=?utf-8?b?DQpCY2M6IGV2aWxAZXhhbXBsZS5vcmc=?=", "=?=?=?x?="]
+)
+def test_encoded_words_in_names_do_not_become_headers(name: str) -> None:
+    """`EmailMessage` decodes them when a header is set, and writes the line breaks that they contain."""
+    mail = email.compose(email.EmailSettings(to=["a@example.org"]), replace(NOTICE, title=name), "o@example.org")
+    head = mail.as_bytes().partition(b"\r\n\r\n")[0]
+    assert [line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")] == [
+        *(b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted"),
+        *(b"Content-Type", b"Content-Transfer-Encoding", b"MIME-Version"),
+    ]
+    assert b"\n" not in head.replace(b"\r\n", b"")
+    with pytest.raises(ValueError, match="must be e-mail addresses"):
+        email.EmailSettings(to=[f"{name.replace(':', '')}@example.org"])
+
+
 def test_emails_go_over_checked_tls_with_a_login() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -148,6 +165,9 @@ def test_emails_go_to_allowed_domains_only() -> None:
     mail = MailServer(SmtpServer("127.0.0.1", 1, "off"), "o@example.org", frozenset({"example.org"}))
     with pytest.raises(DeliveryError, match=r"does not send e-mails to a@example\.com"):
         send("email", replace(CONTEXT, mail=mail), to=["b@EXAMPLE.org", "a@example.com"])
+    for routed in ("a%example.com@example.org", "example.com!a@example.org", "a@sub.example.org", "a@example.org.evil"):
+        with pytest.raises(DeliveryError, match="does not send e-mails to"):
+            send("email", replace(CONTEXT, mail=mail), to=[routed])
 
 
 @pytest.mark.parametrize("url", ["http://x", "smtp:///h", "smtps://h?tls=off", "smtp://u:p@h?tls=off", "smtp://h/x#"])
@@ -172,6 +192,20 @@ def test_refusals_of_the_message_are_permanent_and_others_are_not(
     assert error.value.retry_after == 90
     assert "a-long-secret-token" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_answers_that_repeat_secrets_are_shown_without_them(server: Receiver) -> None:
+    server.status = 401
+    server.text = "key=the-key-123456 is wrong; nor is the-token%3D123456 the-token=123456, Bearer a-token-123456"
+    url = f"http://127.0.0.1:{server.port}/v1/messages?key=the-key-123456&token=the-token%3D123456"
+    with pytest.raises(DeliveryError) as error:
+        send("google-chat", url=url)
+    shown = str(error.value)
+    with pytest.raises(DeliveryError) as error:
+        send("webhook", **hook(server, authorization="Bearer a-token-123456"))
+    assert "the-key" not in shown
+    assert "the-token" not in shown
+    assert "a-token" not in str(error.value)
 
 
 def test_redirects_are_not_followed(server: Receiver) -> None:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from offtake.access.labels import KEPT_LABELS
 from offtake.alerts import grouping
 from offtake.store import events
 from offtake.store.events import Event
-from offtake.store.tables import AlertGroup, AlertMessage, AlertRule, EventRow, Label
-from tests.alerts.world import AWAY, MESSAGES, RULES, World
+from offtake.store.tables import AlertGroup, AlertMessage, AlertRule, Batch, EventRow, Label
+from tests.alerts.world import AWAY, CHANNELS, MESSAGES, RULES, World
 
 FLOWS = 500
 
@@ -137,9 +138,67 @@ def test_a_rule_tells_nothing_of_flows_that_its_editor_may_not_see(world: World)
         world.rule(channel, "of a client")
     with deployed.backend.database.writing() as session:
         session.add(Label(entity_id="flow-1", label="core/C1"))
-    world.record(world.event("run.failed", 1), world.event("run.failed", 2))
+        session.add(Label(entity_id=f"{KEPT_LABELS}flow-3", label="core/C1"))
+    world.record(*(world.event("run.failed", number) for number in (1, 2, 3)))
     assert world.wait(31) == 1
     assert [one["flowName"] for one in world.server.documents[0]["data"]["events"]] == ["flow 2"]
+
+
+def test_imports_and_names_of_datasets_are_hidden_as_the_datasets_are(world: World) -> None:
+    deployed = world.deployed
+    channel = world.channel()
+    client = deployed.new_client("view-destinations", "manage-destinations")
+    with deployed.acting(client):
+        world.rule(channel, "of a client", single=True)
+    dataset = deployed.import_rows("payroll", [{"id": 1}])
+    open_dataset = deployed.import_rows("cities", [{"id": 1}])
+    with deployed.backend.database.writing() as session:
+        session.add(Label(entity_id=dataset, label="core/C1"))
+        batches = {one.dataset_id: one.id for one in session.query(Batch)}
+    now, sandbox = deployed.clock.ms, deployed.caller.sandbox_id
+    failed = {"payroll": batches[dataset], "cities": batches[open_dataset], "gone": "deleted with its dataset"}
+    world.record(*(Event("batch.failed", sandbox, now, batch_id=one, datasets=[name]) for name, one in failed.items()))
+    world.record(world.event("run.failed", 1, datasets=["payroll", "cities"]))
+    assert world.notify() == 2
+    assert sorted(world.titles()) == ["A run of flow flow 1 has failed.", "An import into cities has failed."]
+    assert "payroll" not in str(world.server.documents)
+    world.deployed.sign_in()
+    world.rule(channel, "of all", single=True)
+    world.record(Event("batch.failed", sandbox, now, batch_id=batches[dataset], datasets=["payroll"]))
+    assert world.notify() == 1
+    deployed.sign_in()
+    deployed.http.delete(f"/data/foundation/catalog/dataSets/{dataset}")
+    with deployed.acting(client):
+        assert "payroll" not in str(deployed.get(MESSAGES))
+
+
+def test_a_client_does_not_redirect_messages_that_it_may_not_see(world: World) -> None:
+    """A client without a label changes the channel, and the rule, of a client that has it."""
+    deployed = world.deployed
+    channel = world.channel()
+    world.rule(channel, "single", single=True)
+    grouped = world.rule(channel, "grouped")
+    with deployed.backend.database.writing() as session:
+        session.add(Label(entity_id="flow-1", label="core/C1"))
+    world.server.statuses = [410, 500]
+    world.record(world.event("run.failed", 1), world.event("run.failed", 1))
+    world.notify()
+    dead, waiting = sorted(world.messages(), key=lambda one: one["state"])
+    client = deployed.new_client("view-destinations", "manage-destinations")
+    with deployed.acting(client):
+        deployed.patch(f"{CHANNELS}/{channel}", {"settings": {"url": world.server.url + "/other"}})
+        deployed.patch(f"{RULES}/{grouped}", {"topics": ["failed", "late"]})
+        for one in (dead, waiting):
+            refused = deployed.post(f"{MESSAGES}/{one['id']}/action?op=retry", None, 403)
+            assert "may not see" in refused["detail"]
+    world.server.received.clear()
+    world.record(world.event("run.failed", 1), world.event("run.failed", 2))
+    world.wait(3600)
+    assert "flow 1" not in str(world.server.documents)
+    assert [one["data"]["rule"] for one in world.server.documents] == ["single", "grouped"]
+    assert {one["state"] for one in world.messages() if one["id"] == waiting["id"]} == {"dead"}
+    deployed.post(f"{MESSAGES}/{dead['id']}/action?op=retry", None, 200)
+    assert world.notify() == 1
 
 
 def test_messages_about_hidden_flows_are_listed_without_them(world: World) -> None:
@@ -156,7 +215,11 @@ def test_messages_about_hidden_flows_are_listed_without_them(world: World) -> No
         (listed,) = deployed.get(MESSAGES)["items"]
         shown = deployed.get(f"{MESSAGES}/{listed['id']}")["items"][0]
     assert "secret name" not in str(listed) + str(shown)
-    assert listed["title"] == "This message is about dataflows that you may not see."
+    assert listed["title"] == "This message is about dataflows or datasets that you may not see."
+    deployed.sign_in()
+    deployed.delete(f"/flows/{flow}")
+    with deployed.acting(client):
+        assert "secret name" not in str(deployed.get(MESSAGES))
 
 
 def test_events_of_the_whole_deployment_reach_rules_of_each_sandbox(world: World) -> None:
@@ -219,6 +282,26 @@ def test_a_reset_sandbox_has_no_channels_rules_messages_or_events(world: World) 
         for table in (AlertGroup, AlertRule, AlertMessage, EventRow):
             assert session.query(table).count() == 0, table
     assert world.wait(3600) == 0
+
+
+def test_many_matches_are_handled_in_short_transactions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "_MATCHES_AT_ONCE", 4)
+    channels = [world.channel(f"c{number}") for number in range(2)]
+    for number in range(3):
+        world.rule(channels[0], f"rule {number}", channelIds=channels, single=number > 0)
+    address = f"{'h' * 9000}.example:22"
+    world.record(*(world.event("run.started", 1) for _ in range(3)))
+    world.record(*(world.event("run.waiting_long", number, fields=AWAY | {"address": address}) for number in range(5)))
+    assert world.notifier.group()
+    with world.deployed.backend.database.reading() as session:
+        assert session.query(AlertMessage).count() == 4
+        assert [len(one.cause) for one in session.query(AlertGroup)] == [500]
+    while world.notifier.group():
+        pass
+    world.wait(31)
+    counts = [one["data"]["count"] for one in world.server.documents if one["type"] == "offtake.alert"]
+    assert counts == [5, 5]
+    assert len(world.server.received) == 2 * (1 + 2 * 5)
 
 
 def test_two_servers_group_each_event_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

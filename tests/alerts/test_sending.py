@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from offtake import failpoints
-from offtake.alerts import sender
+from offtake.alerts import grouping, sender
 from offtake.alerts.sender import CLAIM_MS, Result
 from offtake.deployment.backend import open_backend, rotate_vault
 from offtake.scheduling.notifier import Notifier
 from offtake.settings import Settings
+from offtake.store.database import Database
 from offtake.store.tables import AlertChannel, AlertMessage
 from tests.alerts.receivers import Receiver, receiver
 from tests.alerts.world import CHANNELS, MESSAGES, SECRET, World
 from tests.commands import context
 from tests.fake_clock import FakeClock
 from tests.local_parsers import LocalParsers
+from tests.postgres import migrated_database
 
 DAY = 86_400
 
@@ -68,6 +70,16 @@ def test_retry_after_is_honoured(world: World) -> None:
     assert world.wait(30) == 2
 
 
+def test_a_receiver_that_asks_for_ever_is_tried_after_an_hour(world: World) -> None:
+    world.rule(world.channel(), single=True)
+    world.server.statuses, world.server.headers = [503], {"Retry-After": "9" * 400}
+    world.record(world.event("run.failed", 1))
+    assert world.notify() == 1
+    assert [one["attempts"] for one in world.messages()] == [1]
+    assert world.wait(3590, 600) == 0
+    assert world.wait(30) == 1
+
+
 def test_a_clock_set_forward_makes_no_dead_letters(world: World) -> None:
     world.rule(world.channel(), single=True)
     world.server.statuses = [500, 500, 500]
@@ -93,6 +105,54 @@ def test_an_old_claim_records_nothing(world: World) -> None:
     assert world.messages()[0]["state"] == "waiting"
     sender.record(database, second, Result(True, "200 OK"), clock.ms)
     assert world.messages()[0]["state"] == "sent"
+
+
+def test_servers_whose_clocks_differ_group_as_usual_and_send_once(world: World) -> None:
+    world.rule(world.channel())
+    world.rule(world.channel("second"), "single", single=True)
+    world.record(world.event("run.failed", 1))
+    world.notifier.group()
+    database, now = world.deployed.backend.database, world.deployed.clock.ms
+    first = sender.claim_next(database, now)
+    assert first is not None
+    for behind_ms in (1, 100, 5_000, 30_000):
+        assert not grouping.has_work(database, now - behind_ms)
+        assert sender.claim_next(database, now - behind_ms) is None
+    assert [one["ruleName"] for one in world.messages()] == ["single"]
+
+
+def test_a_message_that_another_process_sent_meanwhile_is_not_claimed(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL evaluates the conditions again for the locked channel only; the message is that of the snapshot."""
+    database = Database(migrated_database(postgres))
+    who = {"org_id": "o", "sandbox_id": "s", "created_at": 0, "updated_at": 0}
+    by = {"created_by": "t", "updated_by": "t", "created_client": "t", "updated_client": "t", "version": "1"}
+    with database.writing() as session:
+        session.add(AlertChannel(id="c", name="c", kind="webhook", settings={}, failures=0, **who, **by))
+        session.flush()
+        times = {"tried_since": 0, "next_at": 0}
+        session.add(AlertMessage(id="m", channel_id="c", rule_id="r", document={}, state="waiting", **who, **times))
+    selected, due = threading.Event(), sender._due  # noqa: SLF001 - to delay its query
+
+    def slow(now_ms: int, busy: Any, *, only_healthy: bool) -> Any:
+        selected.set()
+        return due(now_ms, busy, only_healthy=only_healthy).where(text("pg_sleep(0.3) IS NOT NULL"))
+
+    claims: list[Any] = []
+    monkeypatch.setattr(Database, "finds", lambda _self, _query: True)
+    monkeypatch.setattr(sender, "_due", slow)
+    other = threading.Thread(target=lambda: claims.append(sender.claim_next(database, 1)))
+    other.start()
+    assert selected.wait(10)
+    time.sleep(0.1)
+    monkeypatch.setattr(sender, "_due", due)
+    first = sender.claim_next(database, 1)
+    assert first is not None
+    sender.record(database, first, Result(True, "200 OK"), 1)
+    other.join()
+    database.close()
+    assert claims == [None]
 
 
 def test_the_example_in_the_docs_verifies_signatures(world: World) -> None:

@@ -344,14 +344,18 @@ def test_there_too_one_of_two_that_write_at_once_is_there_whole(ssh: SshServer, 
     old = ssh.within(tmp_path.name, "-P posix-rename,fsync,limits")
     contents = (b"1" * MIB, b"2" * (MIB + 1))
     sinks = [opened(old.params()) for _ in contents]
+    whole = 0
     with ThreadPoolExecutor(2) as threads:
         for _ in range(30):
             puts = [threads.submit(sink.put, "out/file.json", [one]) for sink, one in zip(sinks, contents, strict=True)]
             failed = [one.exception(60) for one in puts]
-            assert None in failed
             assert all(one is None or (isinstance(one, DeliveryError) and one.transient) for one in failed), failed
-            assert files(old.root) == ["out/file.json"]
-            assert (old.root / "out/file.json").read_bytes() in contents
+            # Rarely, each of the two stops the other; then both are retried.
+            if None in failed:
+                assert files(old.root) == ["out/file.json"]
+                assert (old.root / "out/file.json").read_bytes() in contents
+                whole += 1
+    assert whole > 20
     for sink in sinks:
         sink.close()
 

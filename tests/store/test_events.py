@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from offtake import logs
 from offtake.store import events
@@ -86,11 +86,14 @@ def test_an_event_has_the_id_of_the_request_that_is_being_served(database: Datab
         assert session.scalars(select(EventRow.request_id)).one() == "request 7"
 
 
-def test_old_events_are_deleted_a_page_at_a_time(database: Database) -> None:
+def test_old_events_are_deleted_a_page_at_a_time_and_unhandled_ones_much_later(database: Database) -> None:
     with database.writing() as session:
         for number in range(5):
             events.record(session, started(number, NOON + number))
+        session.execute(update(EventRow).where(EventRow.run_id != "run 1").values(handled_at=NOON))
     with database.writing() as session:
-        assert events.delete_old(session, NOON + 3, 2) == 2
-        assert events.delete_old(session, NOON + 3, 2) == 1
-    assert stored(database) == ["run 3", "run 4"]
+        assert events.delete_old(session, NOON + 4, 2) == 2
+        assert events.delete_old(session, NOON + 4, 2) == 1
+    assert stored(database) == ["run 1", "run 4"]
+    with database.writing() as session:
+        assert events.delete_old(session, NOON + 4 + 90 * 86_400_000, 9) == 2

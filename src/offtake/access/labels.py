@@ -16,7 +16,7 @@ _MAX: Final = 100
 
 
 KEPT_LABELS: Final = "deleted:"
-"""Before the id of a deleted flow or dataset, in `Label.entity_id`: the labels that it had, for its usage."""
+"""Before the id of a deleted flow or dataset, in `Label.entity_id`: the labels that it had, for usage and messages."""
 
 
 def visible(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnElement[bool]:
@@ -35,7 +35,7 @@ def visible_once(entity_id: SQLColumnExpression[Any], caller: Caller) -> ColumnE
 
 
 def remove_labels(session: Session, entity_id: str) -> None:
-    """Remove the labels of a flow or dataset that is deleted; they continue to hide its usage."""
+    """Remove the labels of a flow or dataset that is deleted; they continue to hide its usage and messages."""
     named = update(Label).where(Label.entity_id == entity_id)
     session.execute(named.values(entity_id=KEPT_LABELS + entity_id), execution_options={"synchronize_session": False})
 
@@ -54,6 +54,12 @@ def labels_of_all(session: Session, entity_ids: Collection[str]) -> dict[str, li
     ):
         found[entity_id].append(label)
     return {entity_id: sorted(names) for entity_id, names in found.items()}
+
+
+def labels_of_all_once(session: Session, entity_ids: Collection[str]) -> dict[str, list[str]]:
+    """Like `labels_of_all`, also of flows and datasets that are deleted: the labels that they had."""
+    found = labels_of_all(session, {*entity_ids, *(KEPT_LABELS + one for one in entity_ids)})
+    return {one.removeprefix(KEPT_LABELS): names for one, names in found.items()}
 
 
 def set_labels(session: Session, entity_id: str, labels: Iterable[str]) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Final
 from sqlalchemy import ColumnElement, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from offtake.access import labels
-from offtake.alerts import messages, reported, topics
+from offtake.alerts import messages, reported, topics, visibility
+from offtake.alerts.limits import CLOCKS_DIFFER_MS
+from offtake.alerts.messages import Outbox
 from offtake.alerts.notices import MOST_EVENTS, Notice
 from offtake.contract.caller import ALL
 from offtake.documents import Json
@@ -22,16 +23,18 @@ from offtake.store.database import Database, try_advisory_lock
 from offtake.store.tables import (
     AlertGroup,
     AlertRule,
+    Batch,
     Connection,
     EventRow,
     Flow,
-    Label,
     Sandbox,
     TargetConnection,
 )
 
 _LOCK: Final = 0x0FF7A4F
 _EVENTS_AT_ONCE: Final = 500
+_MATCHES_AT_ONCE: Final = 1000
+"""Of events with rules, in one transaction, which must be short: all other writers wait for it in SQLite."""
 _GROUPS_AT_ONCE: Final = 50
 _MOST_FLOWS: Final = 1000
 _FLAPPING_MS: Final = 300_000
@@ -55,29 +58,35 @@ def group_events(database: Database, now_ms: int) -> bool:
         if not try_advisory_lock(session, _LOCK):
             return False
         query = select(EventRow).where(EventRow.handled_at.is_(None)).order_by(EventRow.id).limit(_EVENTS_AT_ONCE)
-        rows = session.scalars(query).all()
-        _handle(session, [row for row in rows if row.kind in topics.TOPIC_OF], now_ms)
+        new = session.scalars(query).all()
+        outbox = messages.Outbox(session, now_ms)
+        rows = new[: _handle(session, new, outbox, now_ms)]
         if rows:
             ids = [row.id for row in rows]
             session.execute(update(EventRow).where(EventRow.id.in_(ids)).values(handled_at=now_ms))
         due = select(AlertGroup).where(_is_due(now_ms)).order_by(AlertGroup.due_at).limit(_GROUPS_AT_ONCE)
         groups = session.scalars(due).all()
         for group in groups:
-            _create_message(session, group, now_ms)
-    return len(rows) == _EVENTS_AT_ONCE or len(groups) == _GROUPS_AT_ONCE
+            _create_message(session, group, outbox, now_ms)
+        outbox.store()
+    return len(rows) < len(new) or len(new) == _EVENTS_AT_ONCE or len(groups) == _GROUPS_AT_ONCE
 
 
 def _is_due(now_ms: int) -> ColumnElement[bool]:
-    return AlertGroup.due_at.is_not(None) & or_(AlertGroup.due_at <= now_ms, AlertGroup.decided_at > now_ms)
+    was_set_back = AlertGroup.decided_at > now_ms + CLOCKS_DIFFER_MS
+    return AlertGroup.due_at.is_not(None) & or_(AlertGroup.due_at <= now_ms, was_set_back)
 
 
 @dataclass(frozen=True)
 class _Context:
-    """What is needed to match events: addresses by connection and by flow of a rule, and the labels of flows."""
+    """What is needed to match events: addresses by connection and by flow of a rule, and the datasets of batches."""
 
     addresses: Mapping[str, str]
     of_flows: Mapping[str, str]
-    labels: Mapping[str, Sequence[str]]
+    datasets: Mapping[str, str]
+
+    def document(self, row: EventRow) -> Json:
+        return reported.event_document(row, self.address(row), self.datasets.get(row.batch_id or ""))
 
     def address(self, row: EventRow) -> str | None:
         given = row.fields.get("address")
@@ -92,24 +101,34 @@ class _Context:
         if rule.flow_id is not None and row.flow_id != rule.flow_id:
             is_its = row.kind.startswith("connection.") and self.of_flows.get(rule.flow_id) == self.address(row)
             return row.flow_id is None and is_its
-        return ALL in rule.labels or set(self.labels.get(row.flow_id or "", ())) <= set(rule.labels)
+        return True
 
 
-def _handle(session: Session, rows: Sequence[EventRow], now_ms: int) -> None:
+def _handle(session: Session, new: Sequence[EventRow], outbox: Outbox, now_ms: int) -> int:
+    """Match events with rules; returns how many were handled: fewer, if they have many matches."""
+    rows = [row for row in new if row.kind in topics.TOPIC_OF]
     rules = _rules_for(session, rows)
     if not rules:
-        return
+        return len(new)
     context = _context(session, rows, rules)
     found: dict[tuple[str, str], list[Json]] = defaultdict(list)
     by_id = {rule.id: rule for rule in rules}
-    for row in rows:
+    restricted = any(ALL not in rule.labels for rule in rules)
+    all_documents = [context.document(row) for row in rows]
+    located = ((row.sandbox_id, one) for row, one in zip(rows, all_documents, strict=True))
+    restrictions = visibility.restrictions_of(session, located) if restricted else visibility.NONE
+    handled = len(new)
+    for row, whole in zip(rows, all_documents, strict=True):
+        if outbox.count + len(found) >= _MATCHES_AT_ONCE:
+            handled = new.index(row)
+            break
+        cause = reported.cause_of(row, context.address(row))
         for rule in rules:
-            if not context.matches(rule, row):
+            document = restrictions.shown(rule.labels, row.sandbox_id, whole) if context.matches(rule, row) else None
+            if document is None:
                 continue
-            address = context.address(row)
-            cause, document = reported.cause_of(row, address), reported.event_document(row, address)
             if rule.single:
-                _create_single(session, rule, cause, document, now_ms)
+                _create_single(session, rule, cause, document, outbox, now_ms)
             else:
                 found[rule.id, cause].append(document)
     query = select(AlertGroup).where(tuple_(AlertGroup.rule_id, AlertGroup.cause).in_(list(found)))
@@ -121,6 +140,7 @@ def _handle(session: Session, rows: Sequence[EventRow], now_ms: int) -> None:
             _empty(group)
             session.add(group)
         _add(group, by_id[rule_id], documents, now_ms)
+    return handled
 
 
 def _rules_for(session: Session, rows: Sequence[EventRow]) -> list[AlertRule]:
@@ -145,9 +165,10 @@ def _context(session: Session, rows: Sequence[EventRow], rules: Sequence[AlertRu
         joined = joined.join(Connection, Connection.id == TargetConnection.base_connection_id)
         places = session.execute(joined.where(Flow.id.in_(flow_ids)))
         of_flows = {flow_id: address or base_id for flow_id, base_id, address in places}
-    restricted = any(ALL not in rule.labels for rule in rules) and session.scalar(select(Label.label).limit(1))
-    named = labels.labels_of_all(session, {row.flow_id for row in rows if row.flow_id}) if restricted else {}
-    return _Context(addresses, of_flows, named)
+    batches = {row.batch_id for row in rows if row.batch_id}
+    imported = select(Batch.id, Batch.dataset_id).where(Batch.id.in_(batches))
+    datasets = {one[0]: one[1] for one in session.execute(imported)} if batches else {}
+    return _Context(addresses, of_flows, datasets)
 
 
 def _add(group: AlertGroup, rule: AlertRule, documents: Sequence[Json], now_ms: int) -> None:
@@ -180,9 +201,20 @@ def _due_at(group: AlertGroup, rule: AlertRule, now_ms: int) -> int:
     return max(soon, min(last, now_ms) + pause)
 
 
-def _create_message(session: Session, group: AlertGroup, now_ms: int) -> None:
-    """Create the messages of a group that is due, and empty the group."""
+def _create_message(session: Session, group: AlertGroup, outbox: Outbox, now_ms: int) -> None:
+    """Create the messages of a group that is due, and empty the group.
+
+    The rule may have got another editor, and flows may have got labels, since the events were collected.
+    """
     rule = session.get_one(AlertRule, group.rule_id)
+    if ALL not in rule.labels:
+        located = [(rule.sandbox_id, one) for one in group.events]
+        restrictions = visibility.restrictions_of(session, located)
+        shown = (restrictions.shown(rule.labels, *one) for one in located)
+        group.events = [one for one in shown if one is not None]
+        if not group.events:
+            _empty(group)
+            return
     title = reported.title_of(group.cause, group.severity, group.kinds, group.events, len(group.flow_ids))
     count = sum(group.kinds.values())
     notice = _notice(session, rule, "alert", title, group.cause, group.severity, group.events, now_ms)
@@ -192,7 +224,7 @@ def _create_message(session: Session, group: AlertGroup, now_ms: int) -> None:
         "firstAt": group.first_at,
         "lastAt": group.last_at,
     }
-    messages.create(session, rule, document, now_ms)
+    outbox.add(rule, document)
     if group.severity == "problem":
         group.problem_at = now_ms
     else:
@@ -201,10 +233,10 @@ def _create_message(session: Session, group: AlertGroup, now_ms: int) -> None:
     _empty(group)
 
 
-def _create_single(session: Session, rule: AlertRule, cause: str, event: Json, now_ms: int) -> None:
+def _create_single(session: Session, rule: AlertRule, cause: str, event: Json, outbox: Outbox, now_ms: int) -> None:
     severity = topics.severity_of(event["kind"])
     notice = _notice(session, rule, event["kind"], event["text"], cause, severity, [event], now_ms)
-    messages.create(session, rule, notice.to_document(), now_ms)
+    outbox.add(rule, notice.to_document())
 
 
 def _notice(

@@ -1,7 +1,10 @@
-"""The bounds and defaults of rules, for the API and for documents in files."""
+"""The bounds and defaults of rules, for the API and for documents in files; and how far clocks may differ."""
 
 from typing import Final
 
+CLOCKS_DIFFER_MS: Final = 60_000
+"""A stored time that is further ahead was written before the clock was set back; the clocks of two processes may differ
+by less."""
 MOST_CHANNELS: Final = 10
 """The channels of one rule."""
 GROUP_SECONDS: Final = 30

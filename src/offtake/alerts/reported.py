@@ -20,7 +20,14 @@ _UNITS: Final = (("rows", "row"), ("files", "file"))
 
 
 def cause_of(row: EventRow, address: str | None) -> str:
-    """What groups the event with others: the destination that does not answer, else connection and code, or kind."""
+    """What groups the event with others: the destination that does not answer, else connection and code, or kind.
+
+    It is part of a key, whose length databases limit.
+    """
+    return one_line(_cause_of(row, address))
+
+
+def _cause_of(row: EventRow, address: str | None) -> str:
     code = row.fields.get("code")
     if row.kind in topics.ENDS:
         return topics.ENDS[row.kind]
@@ -31,8 +38,8 @@ def cause_of(row: EventRow, address: str | None) -> str:
     return code if isinstance(code, str) and code else row.kind
 
 
-def event_document(row: EventRow, address: str | None) -> Json:
-    """The event as messages have it; text is limited in length."""
+def event_document(row: EventRow, address: str | None, dataset_id: str | None = None) -> Json:
+    """The event as messages have it; text is limited in length. `dataset_id`: of the import that it is about."""
     known: Json = {
         "id": row.id,
         "kind": row.kind,
@@ -41,6 +48,7 @@ def event_document(row: EventRow, address: str | None) -> Json:
         "flowName": row.flow_name,
         "runId": row.run_id,
         "batchId": row.batch_id,
+        "datasetId": dataset_id,
         "connectionId": row.connection_id,
         "connectionName": row.connection_name,
         "datasets": list(row.datasets[:_MOST_NAMES]) or None,

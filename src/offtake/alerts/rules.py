@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import Field
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from offtake.access import audit, labels
 from offtake.alerts import limits, topics
 from offtake.contract import bodies, entities, listing, partial_updates, problems, resource_names
 from offtake.contract.bodies import Body, Sent
-from offtake.contract.caller import MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
+from offtake.contract.caller import ALL, MANAGE_DESTINATIONS, VIEW_DESTINATIONS, Caller
 from offtake.contract.filters import Field as ListField
 from offtake.contract.listing import ListQuery, Page
 from offtake.contract.problems import Problem
@@ -54,7 +54,10 @@ class RuleBody(Body):
 
 @dataclass(frozen=True)
 class RuleView:
-    """A rule for people. `flow`: name of the flow; None for the whole sandbox. `channels`: names."""
+    """A rule for people. `flow`: name of the flow; None for the whole sandbox. `channels`: names.
+
+    `labels`: those of its last editor, who may not learn of flows with other labels.
+    """
 
     id: str
     name: str
@@ -66,10 +69,11 @@ class RuleView:
     single: bool
     group_seconds: int
     repeat_seconds: int
+    labels: Sequence[str]
 
 
-def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> AlertRule:
-    """Store a rule; it applies to events from now on.
+def create(session: Session, caller: Caller, sent: Sent, now_ms: int, row_id: str | None = None) -> AlertRule:
+    """Store a rule; it applies to events from now on. `row_id`: its id; a random one by default.
 
     Raises 1452 for a flow, a channel or a topic that does not exist, and 3409 when the name is taken.
     """
@@ -79,7 +83,7 @@ def create(session: Session, caller: Caller, sent: Sent, now_ms: int) -> AlertRu
     if (session.scalar(select(func.count()).where(AlertRule.sandbox_id == caller.sandbox_id)) or 0) >= _MOST:
         raise Problem(problems.CONFLICT, f"The sandbox has {_MOST} alert rules already; delete one first.")
     _check(session, caller, new)
-    row = AlertRule(**entities.creation_columns(caller, now_ms), name=new.name)
+    row = AlertRule(**entities.creation_columns(caller, now_ms, row_id), name=new.name)
     _set(row, new, caller)
     session.add(row)
     session.flush()
@@ -115,6 +119,16 @@ def remove(session: Session, caller: Caller, row: AlertRule, now_ms: int) -> Non
     _delete(session, [row.id])
 
 
+def limit(session: Session, caller: Caller, channel_id: str) -> None:
+    """Limit the rules that use a channel to what the caller, who redirects it, may see."""
+    granted = caller.grants.labels
+    if ALL in granted:
+        return
+    for row in session.scalars(select(AlertRule).filter_by(sandbox_id=caller.sandbox_id).with_for_update()):
+        if channel_id in row.channel_ids:
+            row.labels = sorted(granted if ALL in row.labels else granted.intersection(row.labels))
+
+
 def forget_flow(session: Session, flow_id: str) -> None:
     """Delete the rules of a flow that is deleted, with the events and messages that wait for them."""
     ids = session.scalars(select(AlertRule.id).where(AlertRule.flow_id == flow_id)).all()
@@ -144,13 +158,31 @@ def get(session: Session, caller: Caller, row_id: str, *, lock: bool = False) ->
     return row
 
 
-def views(session: Session, caller: Caller, flow_id: str | None = None) -> list[RuleView]:
-    """The rules of the sandbox by name, or those of one flow. For pages."""
+def exists(session: Session, caller: Caller, row_id: str) -> bool:
+    """Whether the sandbox has a rule with that id."""
+    known = select(AlertRule.id).where(AlertRule.id == row_id, AlertRule.sandbox_id == caller.sandbox_id)
+    return session.scalar(known) is not None
+
+
+def views(session: Session, caller: Caller) -> list[RuleView]:
+    """The rules of the sandbox by name. For pages."""
+    return _views(session, caller, labels.visible(AlertRule.flow_id, caller))
+
+
+def concerning(session: Session, caller: Caller, flow_id: str) -> list[RuleView]:
+    """The enabled rules that report events of a flow which the caller may see: its own ones, then the sandbox's."""
+    found = _views(
+        session, caller, AlertRule.enabled.is_(True), or_(AlertRule.flow_id == flow_id, AlertRule.flow_id.is_(None))
+    )
+    needed = set(labels.labels_of(session, flow_id))
+    reporting = [one for one in found if ALL in one.labels or needed <= set(one.labels)]
+    return sorted(reporting, key=lambda one: one.flow_id is None)
+
+
+def _views(session: Session, caller: Caller, *conditions: ColumnElement[bool]) -> list[RuleView]:
     caller.require(VIEW_DESTINATIONS)
     query = select(AlertRule, Flow.name).outerjoin(Flow, Flow.id == AlertRule.flow_id)
-    query = query.where(AlertRule.sandbox_id == caller.sandbox_id, labels.visible(AlertRule.flow_id, caller))
-    if flow_id is not None:
-        query = query.where(AlertRule.flow_id == flow_id)
+    query = query.where(AlertRule.sandbox_id == caller.sandbox_id, *conditions)
     rows = session.execute(query.order_by(func.lower(AlertRule.name), AlertRule.id).limit(_MOST)).all()
     named = select(AlertChannel.id, AlertChannel.name).where(AlertChannel.sandbox_id == caller.sandbox_id)
     names = {one[0]: one[1] for one in session.execute(named)}
@@ -166,6 +198,7 @@ def views(session: Session, caller: Caller, flow_id: str | None = None) -> list[
             row.single,
             row.group_seconds,
             row.repeat_seconds,
+            row.labels,
         )
         for row, flow in rows
     ]

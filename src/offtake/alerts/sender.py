@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 from offtake.alerts import stored_channels
 from offtake.alerts.channels.base import SendContext
 from offtake.alerts.channels.registry import KINDS
+from offtake.alerts.limits import CLOCKS_DIFFER_MS
 from offtake.alerts.messages import DEAD, SENT, WAITING
 from offtake.alerts.notices import Notice
 from offtake.documents import Json
@@ -49,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of an attempt. `retry_ms`: the pause that the receiver asks for."""
+    """The result of an attempt. `retry_ms`: the pause that the receiver asks for, at most an hour."""
 
     is_sent: bool
     answer: str
@@ -84,6 +85,9 @@ def claim_next(
         if found is None:
             return None
         message_id, channel_id = found[0], found[1]
+        # PostgreSQL locks the newest row of the channel, but finds the message as it was when the query began.
+        if session.scalar(select(AlertMessage.state).where(AlertMessage.id == message_id)) != WAITING:
+            return None
         channel = session.get_one(AlertChannel, channel_id)
         channel.claim, channel.claimed_until = secrets.token_hex(16), now_ms + CLAIM_MS
         return Claim(message_id, channel_id, channel.claim, failed_before=channel.failures > 0)
@@ -108,11 +112,15 @@ def send(database: Database, vault: Vault, claim: Claim, context: SendContext) -
             settings = stored_channels.settings_of(channel, vault)
         except VaultError as error:
             return Result(False, str(error))
+        except ValueError:
+            return Result(False, "The channel's settings are not valid. Change them.")
         kind = KINDS[channel.kind]
     try:
         answer = kind.send(settings, notice, context)
     except DeliveryError as error:
-        return Result(False, str(error), not error.transient, round(1000 * (error.retry_after or 0)))
+        # A receiver may ask for more than any number holds.
+        pause_ms = min(_LONGEST_PAUSE_MS, 1000 * (error.retry_after or 0))
+        return Result(False, str(error), not error.transient, round(pause_ms))
     except Exception as error:  # noqa: BLE001 - a message that cannot be composed must not stop the others
         return Result(False, f"The message could not be sent ({type(error).__name__}).")
     failpoint("alert_sent")
@@ -132,10 +140,11 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
         channel.not_before = None
         if not channel_works:
             pause = _pause(_CHANNEL_PAUSE_MS, channel.failures, _LONGEST_CHANNEL_PAUSE_MS, jitter)
-            channel.not_before = now_ms + max(pause, min(result.retry_ms, _LONGEST_PAUSE_MS))
+            channel.not_before = now_ms + max(pause, result.retry_ms)
         if message is None or message.state != WAITING:
             return
         message.attempts += 1
+        message.tried_since = min(message.tried_since, now_ms)
         message.answer, message.updated_at = result.answer, now_ms
         if result.is_sent:
             message.state = SENT
@@ -143,7 +152,7 @@ def record(database: Database, claim: Claim, result: Result, now_ms: int, jitter
             message.state = DEAD
         else:
             pause = _pause(_FIRST_PAUSE_MS, message.attempts, _LONGEST_PAUSE_MS, jitter)
-            message.next_at = now_ms + max(pause, min(result.retry_ms, _LONGEST_PAUSE_MS))
+            message.next_at = now_ms + max(pause, result.retry_ms)
         if message.state == DEAD and channel.failures >= _LEAST_ATTEMPTS:
             # The others of a channel that has not answered for so long would each need an attempt of their own.
             old = select(AlertMessage.id).where(
@@ -175,7 +184,7 @@ def _due(now_ms: int, busy: Collection[str], *, only_healthy: bool) -> Select[st
     is_free: ColumnElement[bool] = or_(
         AlertChannel.claimed_until.is_(None),
         AlertChannel.claimed_until <= now_ms,
-        AlertChannel.claimed_until > now_ms + CLAIM_MS,
+        AlertChannel.claimed_until > now_ms + CLAIM_MS + CLOCKS_DIFFER_MS,
     )
     may_be_tried = or_(
         AlertChannel.not_before.is_(None),

@@ -7,11 +7,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 from pydantic import Field, SecretStr, ValidationError
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from offtake.access import audit
-from offtake.alerts import channel_tests
+from offtake.access import audit, labels
+from offtake.alerts import channel_tests, messages, rules
 from offtake.alerts.channels.base import ChannelKind, ChannelSettings, SendContext
 from offtake.alerts.channels.registry import KINDS
 from offtake.alerts.notices import Notice
@@ -33,6 +33,7 @@ _PATH: Final = "/settings"
 _MOST: Final = 200
 _NAMED: Final = 3
 _SECRET_BYTES: Final = 32
+_SHOWN_AGAIN_MS: Final = 600_000
 
 
 class NewChannel(Body):
@@ -82,8 +83,16 @@ class Created:
     generated: Mapping[str, str] = field(default_factory=dict)
 
 
-def create(session: Session, caller: Caller, vault: Vault, network: Network, sent: Sent, now_ms: int) -> Created:
-    """Store a channel with encrypted secrets; nothing is sent to it.
+def create(
+    session: Session,
+    caller: Caller,
+    vault: Vault,
+    network: Network,
+    sent: Sent,
+    now_ms: int,
+    row_id: str | None = None,
+) -> Created:
+    """Store a channel with encrypted secrets; nothing is sent to it. `row_id`: its id; a random one by default.
 
     Raises 1452 and 1455 for settings that do not fit its kind, and 3409 when the name is taken.
     """
@@ -98,12 +107,34 @@ def create(session: Session, caller: Caller, vault: Vault, network: Network, sen
         key: secrets.token_urlsafe(_SECRET_BYTES) for key in kind.model.generated if new.settings.get(key) is None
     }
     settings = parse_settings(kind, new.settings | generated, network)
-    row = AlertChannel(**entities.creation_columns(caller, now_ms), name=new.name, kind=kind.name, failures=0)
+    stamp = entities.creation_columns(caller, now_ms, row_id)
+    row = AlertChannel(**stamp, name=new.name, kind=kind.name, failures=0)
     _set_settings(row, settings, vault)
     session.add(row)
     session.flush()
     audit.record(session, caller, now_ms, "create", (RESOURCE, row.id), name=row.name, after=render(row))
     return Created(row, generated)
+
+
+def find_created(
+    session: Session, caller: Caller, vault: Vault, row_id: str, sent: Json, now_ms: int
+) -> Created | None:
+    """The channel that the same request created under that id, if it was sent twice; None before the first time.
+
+    Its generated secrets are returned once more to the client that created it, for ten minutes and until it is changed:
+    the first answer may be lost, as that of a button that is clicked twice.
+    """
+    caller.require(MANAGE_DESTINATIONS)
+    row = session.get(AlertChannel, row_id)
+    if row is None or row.sandbox_id != caller.sandbox_id:
+        return None
+    is_own = (row.created_client, row.updated_client) == (caller.client_id, caller.client_id)
+    is_new = row.updated_at == row.created_at and now_ms - row.created_at < _SHOWN_AGAIN_MS
+    missing = [key for key in KINDS[row.kind].model.generated if sent["settings"].get(key) is None]
+    if not (missing and is_own and is_new):
+        return Created(row)
+    values = settings_of(row, vault).model_dump(by_alias=True)
+    return Created(row, {key: values[key].get_secret_value() for key in missing})
 
 
 def merge(
@@ -112,7 +143,8 @@ def merge(
     """Update the channel: an object is a merge patch, a list a JSON Patch.
 
     A secret that is not sent, or sent as the mask, keeps its value, if the server that receives it does not change.
-    Messages that wait are sent with the new settings. Raises as `create` does, and 1420 for another kind.
+    Messages that wait are sent with the new settings, and rules that use the channel report to them, as far as the
+    caller may see what they report. Raises as `create` does, and 1420 for another kind.
     """
     caller.require(MANAGE_DESTINATIONS)
     before: Json = {"name": row.name, "kind": row.kind, "settings": row.settings}
@@ -125,6 +157,9 @@ def merge(
     kind = KINDS[row.kind]
     replaced = sorted(bound_secrets.replaced(new.settings, kind.model.secrets()))
     settings = parse_settings(kind, _with_stored(kind, row, vault, new.settings, network), network)
+    if new.settings != row.settings:
+        rules.limit(session, caller, row.id)
+        messages.withdraw_hidden(session, caller, row.id, now_ms)
     shown = render(row)
     row.name = new.name
     _set_settings(row, settings, vault)
@@ -138,8 +173,7 @@ def merge(
 def remove(session: Session, caller: Caller, row: AlertChannel, now_ms: int) -> None:
     """Delete the channel with its messages. Raises 3409 while rules use it."""
     caller.require(MANAGE_DESTINATIONS)
-    rules = session.scalars(select(AlertRule).filter_by(sandbox_id=caller.sandbox_id).order_by(AlertRule.name))
-    names = [one.name for one in rules if row.id in one.channel_ids]
+    names = [name for _, name in _rules_with(session, caller, row.id)]
     if names:
         more = " and others" if len(names) > _NAMED else ""
         message = f"Alert rules use channel {row.name}: {', '.join(names[:_NAMED])}{more}. Change or delete them first."
@@ -147,6 +181,12 @@ def remove(session: Session, caller: Caller, row: AlertChannel, now_ms: int) -> 
     session.execute(delete(AlertMessage).where(AlertMessage.channel_id == row.id))
     audit.record(session, caller, now_ms, "delete", (RESOURCE, row.id), name=row.name, before=render(row))
     session.delete(row)
+
+
+def rules_using(session: Session, caller: Caller, channel_id: str) -> list[tuple[str, str]]:
+    """Ids and names of the rules that send to the channel and that the caller may see, by name."""
+    caller.require(VIEW_DESTINATIONS)
+    return _rules_with(session, caller, channel_id, labels.visible(AlertRule.flow_id, caller))
 
 
 def page(session: Session, caller: Caller, query: ListQuery) -> Page[AlertChannel]:
@@ -277,6 +317,15 @@ def _set_settings(row: AlertChannel, settings: ChannelSettings, vault: Vault) ->
 
 def _revealed(value: Any) -> object:  # noqa: ANN401 - a value of a model
     return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _rules_with(
+    session: Session, caller: Caller, channel_id: str, *conditions: ColumnElement[bool]
+) -> list[tuple[str, str]]:
+    query = select(AlertRule).where(AlertRule.sandbox_id == caller.sandbox_id, *conditions)
+    return [
+        (one.id, one.name) for one in session.scalars(query.order_by(AlertRule.name)) if channel_id in one.channel_ids
+    ]
 
 
 def _find_kind(name: str) -> ChannelKind:

@@ -46,6 +46,11 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 2.5
 _CANNOT_LISTEN: Final = 3
+_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread keeps the interpreter's lock while others want it.
+
+Requests release it at each query: with the default of 5 ms, they would each time wait that long for each worker.
+"""
 _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 
 
@@ -64,6 +69,7 @@ def serve(
         remote = not _is_loopback(host) or bool(settings.trusted_proxies)
         settings = settings.model_copy(update={"multi_user": remote})
     process_roles = ProcessRoles(works=not no_worker)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     listeners = bind(host, port)
     more_listeners = _bind_setting(settings.metrics_host, settings.metrics_port, "OFFTAKE_METRICS_PORT")
     check_storage(settings, network_of(settings))

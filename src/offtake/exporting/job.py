@@ -69,6 +69,11 @@ class ExportJob:
     waiting_since_ms: int | None = None
 
     @property
+    def rewrites(self) -> dict[str, int]:
+        """How often the data files of each dataset had been rewritten when the job was loaded, by dataset id."""
+        return {one.dataset_id: one.rewrites for one in self.datasets if one.rewrites is not None}
+
+    @property
     def root(self) -> str:
         """The folder of all files of the run."""
         return join_key(self.target.params.folder(), self.folder or "")

@@ -40,16 +40,18 @@ def execute(
     context: RunContext,
     cancellation: CancellationToken,
     probe_failure: DeliveryError | None = None,
+    plan: Plan | None = None,
 ) -> None:
     """Deliver the run and commit it, or return it to the queue to wait.
 
     `probe_failure`: why the probe of its destination failed, if it did; raised when there is something to deliver.
+    `plan`: a plan that this holder has just stored.
     Raises `DeliveryError` when the run fails, `CancelledError` when cancelled, and `LeaseLostError` when another worker
     has the run; what was recorded stays, for the next worker or for `fail_run`.
     """
     budget = RetryBudget(context.retry_policy, context.clock, job.window, job.waiting_since_ms, lease.retries)
     try:
-        _deliver(_Delivery(job, lease, context, cancellation, budget, probe_failure), budget)
+        _deliver(_Delivery(job, lease, context, cancellation, budget, probe_failure, plan), budget)
     except DeferredError as deferred:
         return_to_queue(lease, context, budget, deferred)
 
@@ -79,7 +81,9 @@ class _Delivery:
         cancellation: CancellationToken,
         budget: RetryBudget,
         probe_failure: DeliveryError | None,
+        plan: Plan | None,
     ) -> None:
+        self._stored_plan = plan
         self._job = job
         self._lease = lease
         self._context = context
@@ -99,7 +103,7 @@ class _Delivery:
         if parts or proof.manifest_key(self._job, datasets, parts) is not None:
             self._job = retry(self._pin_host_key, "host key", self._budget, self._cancellation)
             unfinished = [part for part in parts if not part.finished_at]
-            self._write_parts(datasets, unfinished, again=self._lease.fence > 1)
+            self._write_parts(datasets, unfinished, again=self._lease.planned)
             delivered = self._stored_parts()
             with tracing.span("run.manifest"):
                 finish = functools.partial(self._finish, datasets, delivered)
@@ -119,11 +123,13 @@ class _Delivery:
 
     def _plan(self) -> tuple[list[RunDataset], list[RunPart]]:
         context = self._context
+        if self._stored_plan is not None:
+            return self._stored_plan.datasets, self._stored_plan.parts
         stored = run_plans.load_plan(context.database, self._lease) if self._lease.planned else None
         if stored is not None:
             _check_names(self._job, stored[1])
             return stored
-        rewrites = {one.dataset_id: one.rewrites for one in self._job.datasets if one.rewrites is not None}
+        rewrites = self._job.rewrites
         while True:
             try:
                 plan = self._make_plan(rewrites)
@@ -277,7 +283,7 @@ class _Delivery:
         body = proof.manifest(self._job, datasets, parts)
         document: ManifestRecord = {"key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         if not self._settle_manifest(sink, document):
-            if self._lease.fence > 1:
+            if self._lease.planned:
                 sink.clear([key])
             sink.put(key, self._with_lease(body), functools.partial(self._announce_manifest, sink, document))
         failpoint("after_manifest")
@@ -291,7 +297,7 @@ class _Delivery:
 
     def _settle_manifest(self, sink: Sink, document: ManifestRecord) -> bool:
         """Whether an earlier attempt, whose intent was recorded, completed the manifest file."""
-        if self._lease.fence == 1 and not self._manifest_announced:
+        if not self._lease.planned and not self._manifest_announced:
             return False
         announced = run_parts.load_manifest_intent(self._context.database, self._lease)
         if announced is None or announced != {**announced, **document, "uri": sink.uri(document["key"])}:

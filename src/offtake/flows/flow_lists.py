@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from offtake.access import labels
@@ -87,6 +87,14 @@ def list_flows(session: Session, caller: Caller, query: FlowQuery, now_ms: int) 
     flows = entities.by_id(session, Flow, ids[:PAGE])
     shown = [flows[one] for one in ids[:PAGE] if one in flows]
     return FlowPage(_summaries(session, caller, shown, now_ms), more=len(ids) > PAGE)
+
+
+def names(session: Session, caller: Caller, most: int, also: str | None = None) -> dict[str, str]:
+    """The names of the flows that the caller may see, by id, sorted by name: at most `most`, and of the flow `also`."""
+    caller.require(VIEW_DESTINATIONS)
+    mine = select(Flow.id, Flow.name).where(Flow.sandbox_id == caller.sandbox_id, labels.visible(Flow.id, caller))
+    found = dict(session.execute(mine.order_by(func.lower(Flow.name), Flow.id).limit(most)).all())
+    return found | dict(session.execute(mine.where(Flow.id == also)).all()) if also else found
 
 
 def _summaries(session: Session, caller: Caller, flows: Sequence[Flow], now_ms: int) -> list[FlowSummary]:

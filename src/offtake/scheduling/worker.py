@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,10 +16,11 @@ from offtake.exporting.job import ExportJob
 from offtake.exporting.run import execute
 from offtake.exporting.waiting import note_outage
 from offtake.failpoints import failpoint
-from offtake.scheduling.heartbeat import Heartbeat
+from offtake.scheduling.heartbeat import Heartbeat, beating
 from offtake.scheduling.job_loader import JobLoader
 from offtake.scheduling.lease_loop import work_until_stopped
-from offtake.store import runs, waits
+from offtake.scheduling.run_groups import PreparedRun, prepare
+from offtake.store import health, runs, waits
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.leases import LeaseMonitor
 from offtake.store.run_leases import Lease
@@ -28,6 +30,8 @@ from offtake.telemetry.tracing import Attributes, Span
 _log = logging.getLogger(__name__)
 
 _MOST_CLAIMS: Final = 10
+_MOST_ALIKE: Final = 7
+"""Runs that are planned together with another one."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +77,45 @@ class Worker:
             lease = runs.claim(database, self.owner, self.watch, now, may_probe=turn.taken, only=self.only)
             if lease is None:
                 return False
-            failpoint("claimed")
             if not lease.away:
                 turn.end()
-            with _span(lease, begun_ns) as span:
-                tracing.past("run.claim", begun_ns)
-                self._run_with_heartbeat(lease, begun, stop, turn, span)
+            alike = self._claim_alike(lease, now)
+            failpoint("claimed")
+            if alike:
+                self._run_group([lease, *alike], begun, begun_ns, stop, turn)
+                return True
+            heartbeat = self._heartbeat(lease, begun)
+            with heartbeat.running():
+                self._run(lease, heartbeat, begun_ns, stop, turn)
         finally:
             turn.end()
         return True
 
-    def _run_with_heartbeat(self, lease: Lease, begun: float, stop: threading.Event, turn: "_Turn", span: Span) -> None:
+    def _claim_alike(self, lease: Lease, now_ms: int) -> list[Lease]:
+        """Further new runs for the destination of a new run: small ones are planned together."""
+        is_new = lease.fence == 1 and not lease.cancelled and lease.failure is None
+        if self.only is not None or not is_new or lease.admission != "known" or lease.away:
+            return []
+        return runs.claim_alike(self.context.database, self.owner, lease, now_ms, _MOST_ALIKE)
+
+    def _heartbeat(self, lease: Lease, begun: float) -> Heartbeat:
         renew = lambda: runs.renew(self.context.database, lease)  # noqa: E731 - one line is enough
-        heartbeat = Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
+        return Heartbeat(f"run {lease.run_id}", renew, self.lease_seconds, begun, lease.cancelled)
+
+    def _run(
+        self,
+        lease: Lease,
+        heartbeat: Heartbeat,
+        begun_ns: int,
+        stop: threading.Event,
+        turn: "_Turn",
+        prepared: PreparedRun | None = None,
+    ) -> None:
+        """Execute a claimed run while its heartbeat beats."""
         try:
-            with heartbeat.running():
-                failure = self._work(lease, heartbeat, stop, turn)
+            with _span(lease, begun_ns) as span:
+                tracing.past("run.claim", begun_ns)
+                failure = self._work(lease, heartbeat, stop, turn, prepared)
                 if failure is not None:
                     span.fail(failure.code)
         except LeaseLostError:
@@ -96,20 +123,58 @@ class Worker:
         finally:
             waits.leave_probe(self.context.database, lease, self.context.clock.now_ms())
 
+    def _run_group(
+        self, leases: Sequence[Lease], begun: float, begun_ns: int, stop: threading.Event, turn: "_Turn"
+    ) -> None:
+        """Plan new runs of one destination together, and execute the small ones; the others return to the queue."""
+        heartbeats = {lease.run_id: self._heartbeat(lease, begun) for lease in leases}
+        left = list(leases)
+
+        def give_back(returned: Sequence[Lease]) -> None:
+            for lease in returned:
+                left.remove(lease)
+                heartbeats[lease.run_id].end()
+            runs.return_unstarted(self.context.database, returned)
+
+        with beating(list(heartbeats.values())):
+            try:
+                prepared, others = prepare(leases, self.loader, self.context)
+                if others:
+                    give_back(others)
+                while left and not stop.is_set():
+                    lease = left.pop(0)
+                    heartbeat = heartbeats[lease.run_id]
+                    self._run(lease, heartbeat, begun_ns, stop, turn, prepared.get(lease.run_id))
+                    heartbeat.end()
+                    if health.is_unavailable(self.context.database, lease.address):
+                        break
+            finally:
+                if left:
+                    give_back(list(left))
+
     def work(self, stop: threading.Event, pause_seconds: float = 0.5) -> None:
         """Work on runs until `stop` is set."""
         work_until_stopped("run", self.run_next, self.context.database.wakeup, stop, pause_seconds)
 
-    def _work(self, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn") -> DeliveryError | None:
+    def _work(
+        self,
+        lease: Lease,
+        heartbeat: Heartbeat,
+        stop: threading.Event,
+        turn: "_Turn",
+        prepared: PreparedRun | None,
+    ) -> DeliveryError | None:
         """Deliver the run, return it to the queue, or release it; every failed delivery ends here.
 
         Returns why the run failed; None when it did not.
         """
         job: ExportJob | None = None
         try:
-            with tracing.span("run.load"), self.context.database.reading() as session:
-                job = self.loader.load(session, lease.run_id)
-            failure = self._deliver(job, lease, heartbeat, stop, turn)
+            if prepared is None:
+                with tracing.span("run.load"), self.context.database.reading() as session:
+                    prepared = PreparedRun(self.loader.load(session, lease.run_id))
+            job = prepared.job
+            failure = self._deliver(prepared, lease, heartbeat, stop, turn)
         except (LeaseLostError, StoreBusyError, StoreFullError):
             # Without the database, nothing can be recorded about the run; the next worker to claim it continues.
             raise
@@ -129,17 +194,18 @@ class Worker:
         return failure
 
     def _deliver(
-        self, job: ExportJob, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn"
+        self, prepared: PreparedRun, lease: Lease, heartbeat: Heartbeat, stop: threading.Event, turn: "_Turn"
     ) -> DeliveryError | None:
         """Why the run fails; None when it is delivered, waits or was released."""
         if lease.failure is not None or lease.cancelled:
             return cancelled_error()
         if lease.claims > _MOST_CLAIMS:
             return _repeated_crashes(lease)
-        probe_failure = first_contact(job, lease, self.context)
+        probe_failure = first_contact(prepared.job, lease, self.context)
         turn.end()
+        token = _LeaseToken(heartbeat, stop)
         try:
-            execute(job, lease, self.context, _LeaseToken(heartbeat, stop), probe_failure)
+            execute(prepared.job, lease, self.context, token, probe_failure, prepared.plan)
         except CancelledError:
             if heartbeat.cancel_requested:
                 return cancelled_error()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from offtake.documents import InfoItem
 from offtake.errors import FILES_KEPT
@@ -127,6 +127,16 @@ def unfinished(session: Session, run: Run, *, moving: bool) -> Sequence[Run]:
         .where(or_(Run.disposal.is_(None), Run.disposal != REMOVED), open_.exists())
     )
     return session.scalars(found.order_by(Run.created_at, Run.id)).all()
+
+
+def may_continue(session: Session, run_ids: Collection[str]) -> set[str]:
+    """Those of the runs whose flow has failed runs that they may continue from, see `unfinished`."""
+    earlier = aliased(Run)
+    open_ = or_(earlier.disposal.is_(None), earlier.disposal != REMOVED)
+    failed = select(earlier.id).where(
+        earlier.flow_id == Run.flow_id, earlier.failure.is_not(None), earlier.completed_at.is_not(None), open_
+    )
+    return set(session.scalars(select(Run.id).where(Run.id.in_(run_ids), failed.exists())))
 
 
 def kept_runs(session: Session, flow_id: str, dataset_ids: Collection[str]) -> Sequence[tuple[Run, list[RunPart]]]:

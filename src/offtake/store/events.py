@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, or_, select
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -57,6 +57,7 @@ DEPLOYMENT: Final = ""
 """The sandbox id of events of the whole deployment."""
 _PENDING: Final = "offtake_events"
 _RANDOM_BYTES: Final = 10
+_UNHANDLED_MS: Final = 90 * 86_400_000
 _INSERT: Final = insert(EventRow.__table__)  # type: ignore[arg-type] # a table
 
 
@@ -127,9 +128,13 @@ def take(session: Session) -> list[Event]:
 
 
 def delete_old(session: Session, before_ms: int, most: int) -> int:
-    """Delete at most `most` events from before `before_ms`, handled or not; returns how many."""
-    first = str(ULID.from_bytes(_time_bytes(before_ms) + bytes(_RANDOM_BYTES)))
-    ids = session.scalars(select(EventRow.id).where(EventRow.id < first).order_by(EventRow.id).limit(most)).all()
+    """Delete at most `most` events from before `before_ms`; returns how many.
+
+    Events that alerts have not handled, because no server ran, stay for 90 more days.
+    """
+    is_handled, is_very_old = EventRow.handled_at.is_not(None), EventRow.id < _first_id(before_ms - _UNHANDLED_MS)
+    old = select(EventRow.id).where(EventRow.id < _first_id(before_ms), or_(is_handled, is_very_old))
+    ids = session.scalars(old.order_by(EventRow.id).limit(most)).all()
     session.execute(delete(EventRow).where(EventRow.id.in_(ids)))
     return len(ids)
 
@@ -147,6 +152,10 @@ def _next_id(session: Session, at_ms: int) -> str:
     """A ULID, which sorts by time; of two events of a transaction with the same time, the first sorts first."""
     number = len(_pending(session)).to_bytes(2, "big")
     return str(ULID.from_bytes(_time_bytes(at_ms) + number + secrets.token_bytes(_RANDOM_BYTES - len(number))))
+
+
+def _first_id(at_ms: int) -> str:
+    return str(ULID.from_bytes(_time_bytes(at_ms) + bytes(_RANDOM_BYTES)))
 
 
 def _time_bytes(ms: int) -> bytes:

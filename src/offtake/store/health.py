@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
 from offtake.store import events, run_events
+from offtake.store.database import Database
 from offtake.store.events import Event, EventKind, FieldValue
 from offtake.store.tables import Connection, DestinationHealth, Run
 
@@ -74,6 +75,14 @@ def admit(session: Session, run: Run, now_ms: int, *, may_probe: bool = True) ->
 def is_away(health: DestinationHealth | None) -> bool:
     """Whether the destination is unavailable: it did not answer the last time."""
     return health is not None and health.unavailable_since is not None
+
+
+def is_unavailable(database: Database, address: str | None) -> bool:
+    """Whether the destination with that address did not answer the last time; False without an address."""
+    if address is None:
+        return False
+    with database.reading() as session:
+        return is_away(session.get(DestinationHealth, address))
 
 
 def answered_lately(session: Session, address: str, now_ms: int) -> bool:

@@ -1,6 +1,6 @@
 """The run queue: which run a worker claims next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +52,18 @@ def find_next(
             return QueuedRun(run, "probe", away)
         session.expire(run)
     return None
+
+
+def list_alike(session: Session, sandbox_id: str, address: str | None, most: int) -> Sequence[Run]:
+    """Lock and return at most `most` new runs of the sandbox for the destination, oldest first.
+
+    Not those of a sandbox with a quota.
+    """
+    new = select(Run).where(IN_QUEUE, Run.not_before.is_(None), Run.fence == 0, ~quotas.HELD, ~quotas.has_quota())
+    alike = new.where(Run.sandbox_id == sandbox_id, Run.address.is_not_distinct_from(address))
+    alike = alike.where(~Run.cancel_requested, Run.failure.is_(None))
+    page = alike.order_by(Run.created_at, Run.id).limit(most).with_for_update(of=Run, skip_locked=True)
+    return session.scalars(page).all()
 
 
 def _oldest(session: Session, expired: Mapping[str, int], now_ms: int, only: str | None) -> tuple[Run | None, bool]:

@@ -19,7 +19,8 @@ class Lease:
     `cancelled`: cancellation was requested before the lease was given; `failure`: the run has failed, and only its
     files are still to be removed; `claims`: how often it was claimed since its last progress. `admission`: whether the
     destination at `address` is known to be available, or is to be probed first; `away`: it did not answer the last
-    time. `planned`: its plan is stored. `retries`, `traceparent`: as in `Run`.
+    time. `planned`: an earlier holder stored its plan, and may have written files. `retries`, `traceparent`: as in
+    `Run`.
     """
 
     run_id: str

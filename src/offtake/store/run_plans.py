@@ -1,5 +1,6 @@
 """The plan of a run: the pinned snapshots of each dataset, and the parts. Stored once; an outdated plan is refused."""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
+from offtake.errors import LeaseLostError
 from offtake.store import disposals
 from offtake.store.batches import PROCESSING
 from offtake.store.conditions import LIVE_RUN
@@ -57,17 +59,49 @@ def save_plan(
     or when another run has taken over the same parts.
     """
     with database.writing() as session:
-        run = lock_run(session, lease)
-        _check_rewrites(session, basis.rewrites)
-        for earlier, dataset_id in basis.continues:
-            if not disposals.hand_over(session, earlier, dataset_id, run.id):
-                raise PlanOutdatedError(f"Another run continues from run {earlier}.")
-        run.planned_at = run.updated_at = now_ms
-        run.warnings = warnings
-        run.manifest_key = basis.manifest_key
-        session.add_all([*datasets, *parts])
-        if not run.pins:
-            _rename_chosen_columns(session, run, datasets)
+        _save(session, lease, StoredPlan(datasets, parts, warnings, basis), now_ms)
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """What is stored of a plan: rows of its datasets and parts, warnings, and what it is based on."""
+
+    datasets: list[RunDataset]
+    parts: list[RunPart]
+    warnings: list[InfoItem]
+    basis: PlanBasis
+
+
+def save_plans(database: Database, plans: Sequence[tuple[Lease, StoredPlan]], now_ms: int) -> set[str]:
+    """Store the plans of several runs in one transaction. Returns the ids of the runs whose plans are stored.
+
+    Left out are runs that another worker holds, and outdated plans, as of `save_plan`.
+    """
+    stored: set[str] = set()
+    dataset_ids = {dataset_id for _, plan in plans for dataset_id in plan.basis.rewrites}
+    with database.writing() as session:
+        # All locks are taken in one order: two groups of runs may share datasets.
+        for row, ids in ((Run, [lease.run_id for lease, _ in plans]), (Dataset, dataset_ids)):
+            session.execute(select(row.id).where(row.id.in_(ids)).order_by(row.id).with_for_update())
+        for lease, plan in sorted(plans, key=lambda one: one[0].run_id):
+            with contextlib.suppress(LeaseLostError, PlanOutdatedError):
+                _save(session, lease, plan, now_ms)
+                stored.add(lease.run_id)
+    return stored
+
+
+def _save(session: Session, lease: Lease, plan: StoredPlan, now_ms: int) -> None:
+    run = lock_run(session, lease)
+    _check_rewrites(session, plan.basis.rewrites)
+    for earlier, dataset_id in plan.basis.continues:
+        if not disposals.hand_over(session, earlier, dataset_id, run.id):
+            raise PlanOutdatedError(f"Another run continues from run {earlier}.")
+    run.planned_at = run.updated_at = now_ms
+    run.warnings = plan.warnings
+    run.manifest_key = plan.basis.manifest_key
+    session.add_all([*plan.datasets, *plan.parts])
+    if not run.pins:
+        _rename_chosen_columns(session, run, plan.datasets)
 
 
 def _rename_chosen_columns(session: Session, run: Run, datasets: Iterable[RunDataset]) -> None:

@@ -1,16 +1,18 @@
 """The life cycle of a run. Every write checks the fencing token, so that only the lease holder can write."""
 
+import contextlib
 from collections.abc import Sequence
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from offtake.documents import InfoItem
-from offtake.errors import CANCELLED
+from offtake.errors import CANCELLED, LeaseLostError
 from offtake.store import disposals, queue, run_events, run_totals, usage
 from offtake.store.conditions import HELD_RUN, LIVE_RUN
 from offtake.store.database import Database
 from offtake.store.leases import LeaseMonitor
+from offtake.store.queue import QueuedRun
 from offtake.store.revisions import check_claim
 from offtake.store.run_leases import Lease, lock_for_delivery, lock_run
 from offtake.store.run_parts import has_parts, run_datasets
@@ -53,30 +55,51 @@ def claim(
         if found is None:
             return None
         check_claim(session.connection())
-        run = found.run
-        _record_claim(session, run, now_ms)
-        run.status = PROCESSING
-        run.fence += 1
-        run.heartbeat_counter = 1
-        run.claims += 1
-        run.lease_owner = owner
-        # A start in the future was recorded before the clock was set back; the run would wait for ever.
-        run.started_at = min(run.started_at or now_ms, now_ms)
-        run.updated_at = now_ms
-        run.not_before, run.held = None, False
-        return Lease(
-            run.id,
-            run.fence,
-            run.cancel_requested,
-            run.failure,
-            run.claims,
-            address=run.address,
-            admission=found.admission,
-            away=found.away,
-            planned=run.planned_at is not None,
-            retries=run.retries or {},
-            traceparent=run.traceparent,
-        )
+        return _grant(session, found, owner, now_ms)
+
+
+def claim_alike(database: Database, owner: str, first: Lease, now_ms: int, most: int) -> list[Lease]:
+    """Claim further new runs of the sandbox and destination of `first`: half of those that wait, at most `most`.
+
+    Half, so that other workers find some, too. None without a transaction if fewer than two wait.
+    """
+    with database.reading() as session:
+        sandbox_id = session.get_one(Run, first.run_id).sandbox_id
+        if len(queue.list_alike(session, sandbox_id, first.address, 2)) < 2:  # noqa: PLR2004 - half of one is none
+            return []
+    with database.writing() as session:
+        found = queue.list_alike(session, sandbox_id, first.address, 2 * most)
+        if len(found) > 1:
+            check_claim(session.connection())
+        return [_grant(session, QueuedRun(run, "known", away=False), owner, now_ms) for run in found[: len(found) // 2]]
+
+
+def _grant(session: Session, found: QueuedRun, owner: str, now_ms: int) -> Lease:
+    """Give the run, which the caller has locked, to `owner`."""
+    run = found.run
+    _record_claim(session, run, now_ms)
+    run.status = PROCESSING
+    run.fence += 1
+    run.heartbeat_counter = 1
+    run.claims += 1
+    run.lease_owner = owner
+    # A start in the future was recorded before the clock was set back; the run would wait for ever.
+    run.started_at = min(run.started_at or now_ms, now_ms)
+    run.updated_at = now_ms
+    run.not_before, run.held = None, False
+    return Lease(
+        run.id,
+        run.fence,
+        run.cancel_requested,
+        run.failure,
+        run.claims,
+        address=run.address,
+        admission=found.admission,
+        away=found.away,
+        planned=run.planned_at is not None,
+        retries=run.retries or {},
+        traceparent=run.traceparent,
+    )
 
 
 def _record_claim(session: Session, run: Run, now_ms: int) -> None:
@@ -133,6 +156,17 @@ def release(database: Database, lease: Lease) -> None:
         run.claims = max(0, run.claims - 1)
 
 
+def return_unstarted(database: Database, leases: Sequence[Lease]) -> None:
+    """Return runs to the queue of which nothing is written yet; those that another worker holds are left alone."""
+    with database.writing() as session:
+        for lease in sorted(leases, key=lambda one: one.run_id):
+            with contextlib.suppress(LeaseLostError):
+                run = lock_run(session, lease)
+                run.status, run.heartbeat_counter, run.lease_owner = WAITING, 0, None
+                run.claims = max(0, run.claims - 1)
+    database.wakeup.notify()
+
+
 def complete(
     database: Database,
     lease: Lease,
@@ -161,7 +195,7 @@ def complete(
         errors = [dataset.error for dataset in datasets if dataset.error]
         run.manifest, run.errors, run.warnings = manifest, errors, [*run.warnings, *warnings]
         # Earlier holders may have left files, and their late writes may still arrive.
-        run.sweep_due = now_ms + SECOND_LOOK_MS if again or run.fence > 1 else None
+        run.sweep_due = now_ms + SECOND_LOOK_MS if again or lease.planned else None
         if left:
             run.sweep_due = now_ms
         _end(session, run, FAILED if errors else SUCCESS, now_ms)

@@ -12,6 +12,9 @@ from offtake.web.pages import (
     access,
     account_credentials,
     accounts,
+    alert_channels,
+    alert_rules,
+    alerts,
     audit,
     batches,
     catalog,
@@ -36,6 +39,7 @@ from offtake.web.pages import (
     sandbox_admin,
     sign_in,
     style,
+    usage,
 )
 from offtake.web.past_periods import PastPeriods
 from offtake.web.verifications import Verifications
@@ -73,6 +77,10 @@ _PAGES: Final[tuple[ModuleType, ...]] = (
     accounts,
     account_credentials,
     landing_zone,
+    alerts,
+    alert_rules,
+    alert_channels,
+    usage,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (static_files.router, *(page.router for page in _PAGES))

@@ -35,6 +35,8 @@ _LINKS: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     ("Accounts", "accounts", "key-round", (VIEW_DESTINATIONS,)),
     ("Datasets", "datasets", "table-2", (VIEW_DATASETS, MANAGE_DATASETS)),
     ("Catalogs", "catalogs", "library", (MANAGE_CATALOGS,)),
+    ("Alerts", "alerts", "bell", (VIEW_DESTINATIONS,)),
+    ("Usage", "usage", "chart-column", (VIEW_DESTINATIONS,)),
 )
 _HOME: Final = ("", "monitoring")
 _FLOWS: Final = ("flows", "runs", "export")

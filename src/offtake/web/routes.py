@@ -154,6 +154,9 @@ _KINDS: Final = {
     "files": "file",
     "roles": "role",
     "clients": "client",
+    "alertChannels": "channel",
+    "alertRules": "rule",
+    "alertMessages": "message",
 }
 
 

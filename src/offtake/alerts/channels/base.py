@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Final, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 from pydantic.alias_generators import to_camel
@@ -21,6 +21,7 @@ SECONDS: Final = 10.0
 _LARGEST: Final = 4096
 _SHOWN: Final = 200
 _LONGEST_URL: Final = 2000
+_SHORTEST_SECRET: Final = 6
 _URL: Final = re.compile(r"[\x21-\x7e]+")
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 REFUSES_MESSAGE: Final = frozenset({400, 405, 406, 410, 411, 413, 414, 415, 422, 431})
@@ -118,7 +119,10 @@ def origin_of(url: str) -> str:
 
 
 def post(url: str, context: SendContext, body: bytes, headers: Mapping[str, str]) -> str:
-    """Send a body; returns the status and the beginning of the response. Raises `DeliveryError` for other statuses."""
+    """Send a body; returns the status of a success. Raises `DeliveryError` for others, with what the receiver says.
+
+    That does not have the secret parts of the URL and of an Authorization header, which error pages repeat.
+    """
     answer = http.post(url, context.network, body, headers, largest=_LARGEST, seconds=SECONDS)
     status = _phrase(answer.status)
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -128,7 +132,7 @@ def post(url: str, context: SendContext, body: bytes, headers: Mapping[str, str]
         message = f"{host} answers with a redirect ({status}), which is not followed."
         raise DeliveryError(DESTINATION_UNAVAILABLE, message, "Set the final URL.", transient=True)
     permanent = answer.status in REFUSES_MESSAGE
-    said = one_line(_without(url, answer.text), _SHOWN)
+    said = one_line(_without(_secret_parts(url, headers.get("Authorization", "")), answer.text), _SHOWN)
     raise DeliveryError(
         ACCESS_DENIED if permanent else DESTINATION_UNAVAILABLE,
         f"{host} answers {status}{': ' + said if said else ''}.",
@@ -138,12 +142,18 @@ def post(url: str, context: SendContext, body: bytes, headers: Mapping[str, str]
     )
 
 
-def _without(url: str, text: str) -> str:
-    """The response's text without the URL's secret parts, which error pages repeat."""
+def _secret_parts(url: str, authorization: str) -> set[str]:
     split = urlsplit(url)
-    for secret in (url, split.path, split.query, *split.path.split("/"), *split.query.split("&")):
-        if len(secret) > len("/services"):
-            text = text.replace(secret, "…")
+    values = [one.partition("=")[2] for one in split.query.split("&")]
+    long = (url, split.path, split.query, *split.path.split("/"), *split.query.split("&"))
+    parts = {one for one in long if len(one) > len("/services")}
+    parts |= {one for one in (*values, authorization, *authorization.split()[1:]) if len(one) >= _SHORTEST_SECRET}
+    return parts | {unquote(one) for one in parts}
+
+
+def _without(secrets: set[str], text: str) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…")
     return text
 
 

@@ -16,11 +16,15 @@ from offtake.network.smtp import send_mail
 
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _LONGEST: Final = 254
+_ENCODED: Final = "=?"
+"""The start of an encoded word. `EmailMessage` decodes them in what it is given, also to line breaks."""
+_ROUTED: Final = re.compile("[%!]")
+"""Mail servers may forward `user%other.example@example.org` and `other.example!user@…` to the other domain."""
 _SESSION_SECONDS: Final = 2 * SECONDS
 
 
 def _address(sent: str) -> str:
-    if not _ADDRESS.fullmatch(sent) or len(sent) > _LONGEST:
+    if not _ADDRESS.fullmatch(sent) or len(sent) > _LONGEST or _ENCODED in sent:
         raise ValueError("must be e-mail addresses such as team@example.org, without names")
     return sent
 
@@ -47,7 +51,7 @@ def send(settings: EmailSettings, notice: Notice, context: SendContext) -> str:
             "Ask the operator to set OFFTAKE_SMTP_URL and OFFTAKE_SMTP_FROM.",
             transient=True,
         )
-    others = [one for one in settings.to if mail.domains and one.rpartition("@")[2].lower() not in mail.domains]
+    others = [one for one in settings.to if mail.domains and not _is_within(one, mail.domains)]
     if others:
         raise DeliveryError(
             ACCESS_DENIED,
@@ -63,12 +67,17 @@ def send(settings: EmailSettings, notice: Notice, context: SendContext) -> str:
     return "accepted; refused: " + "; ".join(f"{one}: {reply}" for one, reply in refused.items())
 
 
+def _is_within(address: str, domains: frozenset[str]) -> bool:
+    local, _, domain = address.rpartition("@")
+    return domain.lower() in domains and not _ROUTED.search(local)
+
+
 def compose(settings: EmailSettings, notice: Notice, sender: str) -> EmailMessage:
     """The e-mail. Its Message-ID is the same in each attempt."""
     found = EmailMessage(policy=SMTP)
     found["From"] = sender
     found["To"] = ", ".join(settings.to)
-    found["Subject"] = f"[Offtake] {notice.headline()}"
+    found["Subject"] = f"[Offtake] {notice.headline().replace(_ENCODED, '= ?')}"
     found["Date"] = format_datetime(datetime.fromtimestamp(notice.at_ms / 1000, UTC))
     found["Message-ID"] = f"<{notice.id}@{sender.rpartition('@')[2]}>"
     found["Auto-Submitted"] = "auto-generated"

@@ -59,8 +59,8 @@ class AlertRule(Stamp, Base):
 class AlertGroup(Base):
     """The events of a rule with the same cause that wait to be sent as one message, and when the last one was created.
 
-    `due_at`: when the message is created; None when no event waits. `decided_at`: when `due_at` was set; a value in the
-    future means that the clock was set back. `severity`: of the last event. `kinds`: number of events by kind.
+    `due_at`: when the message is created; None when no event waits. `decided_at`: when `due_at` was set; a value far in
+    the future means that the clock was set back. `severity`: of the last event. `kinds`: number of events by kind.
     `events`: the first of them; `flow_ids`: the first flows. `problem_at`, `other_at`: when the last message about the
     problem, and the last other message, were created.
     """

@@ -40,6 +40,9 @@ _PAGES: Final = {
     "dataSets": "datasets",
     "roles": "access/roles",
     "clients": "access/clients",
+    "alertChannels": "alerts/channels",
+    "alertRules": "alerts/rules",
+    "alertMessages": "alerts/messages",
 }
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from offtake.alerts import rules as alert_rules
 from offtake.contract import problems
 from offtake.contract.problems import Problem
 from offtake.destinations import registry
@@ -54,6 +55,7 @@ def _overview(
         bars = deliveries.runs_of(session, person.caller, [view.flow.id], since).get(view.flow.id, [])
         shown = view.datasets[:_SHOWN_DATASETS]
         owed = undelivered.still_owed(session, view.last, view.owed) if view.last is not None else ()
+        rules = alert_rules.concerning(session, person.caller, view.flow.id)
     pending = pending_rows.count_pending(person.backend.database, person.backend.lake, person.caller, shown)
     ended = [bar for bar in bars if bar.ended_ms is not None][-_SHOWN_BARS:]
     is_over = view.last is not None and view.schedule.one_time and view.next_ms is None
@@ -73,6 +75,7 @@ def _overview(
         words=schedules.in_words(view.schedule),
         content=schedules.content(view.schedule),
         runs=recent[:_SHOWN_RUNS],
+        rules=rules,
         columns=charts.run_columns(ended),
         owed=[undelivered.sentence(one, view.last, view.flow, retries=True) for one in owed if view.last],
     )
