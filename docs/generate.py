@@ -117,12 +117,30 @@ A name or message never makes a second line: characters that are not printable a
 keeps the id of the request that started it: the lines of its worker have it too.
 
 Repeated trouble is counted: a run that waits again for the same cause has a line once per hour, with the number of
-waits in between; runs that wait for a destination which another run probes have none. Requests for health and views of
-pages are at level `debug`. A server with 20 flows that run every hour writes about 40 lines per hour.
+waits in between; runs that wait for a destination which another run probes have none. Background work that fails and is
+tried again, such as while the database is away, has a line per minute and kind. Requests for health and views of pages
+are at level `debug`. A server with 20 flows that run every hour writes about 40 lines per hour.
 
 Events, except those of parts, are also stored for `OFFTAKE_EVENT_DAYS`; those that alerts have not handled, because no
-server ran, for 90 days more. The process in which an event happens logs it; commands that work without
-a server store events and log nothing.
+server ran, for 90 days more. The process in which an event happens logs it; commands that work without a server store
+events and log nothing. So runs are in the logs of the workers, late flows and
+alerts in those of the servers. A process that cannot start says so in one line of text, in both formats.
+
+## Questions
+
+What was delivered in the last hour, and which runs failed and why. From files of JSON (`fromjson?` skips other lines):
+
+    jq -rR --arg since "$(date -u -d '1 hour ago' +%FT%TZ)" 'fromjson? | select(.event == "run.delivered" and
+      .timestamp > $since) | [.timestamp, .flow, .rows, .bytes] | @tsv' server.log worker.log
+    jq -rR 'fromjson? | select(.event == "run.failed") |
+      [.timestamp, .flow, .run, .code, .message] | @tsv' server.log worker.log
+
+From the journal, with `OFFTAKE_LOG_FORMAT=text`:
+
+    journalctl -u 'offtake*' --output cat --since -1h | grep ' run.delivered '
+    journalctl -u 'offtake*' --output cat --since today | grep ' run.failed '
+
+Without the log: `offtake run list --since 1h` and `offtake status`.
 
 ## Late flows
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from offtake.errors import FieldProblem
 from offtake.invalid_values import problem_of
@@ -14,6 +14,7 @@ class Form(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=5, pattern="^[a-z]*$")] = "a"
     code: Annotated[str, Field(min_length=3)] = "abc"
+    token: Annotated[SecretStr, Field(min_length=3)] = SecretStr("abc")
     port: Annotated[int, Field(ge=1, le=65_535)] = 1
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     mode: Literal["text", "refuse"] = "text"
@@ -37,6 +38,7 @@ class Form(BaseModel):
         ({"name": "A"}, "must match the pattern ^[a-z]*$"),
         ({"name": 1}, "must be text"),
         ({"code": "a"}, "must have at least 3 characters"),
+        ({"token": "a"}, "must have at least 3 characters"),
         ({"code": "bad"}, "must not be bad"),
         ({"port": "x"}, "must be a whole number"),
         ({"port": 1.5}, "must be a whole number"),

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from offtake.logs import Repeats, same_line
+from offtake.logs import Repeats, retried, same_line
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -34,6 +34,22 @@ def test_what_was_left_out_last_is_written_when_nothing_follows() -> None:
     assert last.getMessage() == "line 2 (1 similar lines were suppressed)"
     assert repeats(last)
     assert repeats.due(time.monotonic() + 2) == []
+
+
+def test_failures_of_background_work_are_written_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is away for an hour makes 3,600 lines of each task otherwise."""
+    now, written = 100.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    repeats = Repeats()
+    for _ in range(180):
+        written += [line for line in [record("no run can be claimed", **retried("run"))] if repeats(line)]
+        written += repeats.due(now)
+        now += 1
+    assert [line.getMessage() for line in written] == [
+        "no run can be claimed",
+        "no run can be claimed (59 similar lines were suppressed)",
+        "no run can be claimed (59 similar lines were suppressed)",
+    ]
 
 
 def test_other_lines_are_written_whenever_they_come() -> None:

@@ -44,6 +44,9 @@ def message_of(error: Any) -> str:  # noqa: ANN401 - Pydantic's error details ar
     kind, limits = error["type"], error.get("ctx", {})
     if kind in ("string_too_short", "too_short") and limits["min_length"] == 1:
         return "must not be empty"
+    if kind in ("too_short", "too_long") and isinstance(error.get("input"), str):
+        # Pydantic counts the characters of a secret as entries.
+        kind = f"string_{kind}"
     if kind in _MESSAGES:
         return _MESSAGES[kind].format_map(limits)
     return str(error["msg"]).removeprefix("Value error, ")

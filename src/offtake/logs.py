@@ -143,29 +143,35 @@ def add_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-def same_line(key: str) -> dict[str, str]:
-    """The `extra` of a log call that clients can trigger: one line per second with the same `key` is written."""
-    return {"same_line": key}
+def same_line(key: str, seconds: float = 1.0) -> dict[str, Any]:
+    """The `extra` of a log call that may repeat: one line with the same `key` is written in that time."""
+    return {"same_line": key, "same_line_seconds": seconds}
+
+
+def retried(what: str) -> dict[str, Any]:
+    """The `extra` of a log call about background work that fails and is tried again each second or so."""
+    return same_line(f"retried: {what}", seconds=60.0)
 
 
 def write_left_out() -> None:
-    """Write the last suppressed line of each key after a second, with the number of suppressed lines."""
+    """Write the last suppressed line of each key when its time is over, with the number of suppressed lines."""
     for record in _repeats.due(time.monotonic()):
         logging.getLogger(record.name).handle(record)
 
 
 @dataclass
 class _Kind:
-    """Lines with one key: the time of the last written one, and those suppressed since."""
+    """Lines with one key, one in `seconds`: the time of the last written one, and those suppressed since."""
 
     written: float
+    seconds: float
     left_out: int = 0
     last: logging.LogRecord | None = None
 
 
 @dataclass
 class Repeats:
-    """A log filter that passes one line per second and key, with the number of lines suppressed before it."""
+    """A log filter that passes one line per key and its time, with the number of lines suppressed before it."""
 
     _kinds: dict[object, _Kind] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -180,24 +186,24 @@ class Repeats:
         now = time.monotonic()
         with self._lock:
             kind = self._kinds.get(key)
-            if kind is not None and now - kind.written < _SECONDS:
+            if kind is not None and now - kind.written < kind.seconds:
                 kind.left_out, kind.last = kind.left_out + 1, record
                 return False
-            self._kinds[key] = _Kind(now)
+            self._kinds[key] = _Kind(now, getattr(record, "same_line_seconds", _SECONDS))
         if kind is not None and kind.left_out:
             _add_count(record, kind.left_out)
         return True
 
     def due(self, now: float) -> list[logging.LogRecord]:
-        """The last suppressed line of each key that is a second old; removes keys without suppressed lines."""
+        """The last suppressed line of each key whose time is over; removes keys without suppressed lines."""
         found = []
         with self._lock:
             for key, kind in list(self._kinds.items()):
-                if now - kind.written < _SECONDS:
+                if now - kind.written < kind.seconds:
                     continue
                 del self._kinds[key]
                 if kind.last is not None:
-                    self._kinds[key] = _Kind(now)
+                    self._kinds[key] = _Kind(now, kind.seconds)
                     _add_count(kind.last, kind.left_out - 1)
                     kind.last.counted = True
                     found.append(kind.last)

@@ -73,11 +73,13 @@ def test_causes_are_the_destination_or_the_connection_or_the_code_or_the_kind(wo
         world.record(world.event("run.failed", number, fields={"code": "EXPORT-1500-500", "message": "A bug."}))
         world.record(world.event("flow.late", number))
     world.record(world.event("flow.ending_soon", 9, fields={"days": 7, "remedy": "Extend it."}))
-    assert world.wait(31) == 4
+    world.record(*(world.event("flow.disabled", 8) for _ in range(2)))
+    assert world.wait(31) == 5
     assert sorted(world.titles()) == [
         "3 flows: 3 failed",
         "3 flows: 3 late",
         "Connection bucket: EXPORT-2002-404: 3 flows: 3 failed",
+        "Flow flow 8: 2 disabled",
         "Flow flow 9 ends soon.",
     ]
 
@@ -227,7 +229,7 @@ def test_events_of_the_whole_deployment_reach_rules_of_each_sandbox(world: World
     assert world.wait(31) == 1
     world.record(Event("workers.back", events.DEPLOYMENT, now))
     assert world.wait(31) == 1
-    assert list(world.titles()) == ["Runs wait, and no worker executes them.", "Workers execute runs again."]
+    assert list(world.titles()) == ["No worker executes runs; waiting: 3.", "Workers execute runs again."]
 
 
 def test_deleting_a_flow_or_a_rule_removes_what_waits_for_it(world: World) -> None:

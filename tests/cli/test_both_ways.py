@@ -129,7 +129,9 @@ def test_flows_and_runs(way: Way, deployed: Deployment) -> None:
     assert json_of(way, "run", "watch", made["id"][:8])["status"] == "success"
     (listed,) = json_of(way, "run", "list", "--flow", "flow")
     assert listed["id"] == made["id"]
-    assert says(way, "run", "list").splitlines()[1].split("\t")[:3] == [made["id"], flow, "adhoc"]
+    listed_run = says(way, "run", "list").splitlines()[1].split("\t")
+    assert (listed_run[:3], listed_run[6]) == ([made["id"], "flow", "adhoc"], "5")
+    assert f"\nflow flow ({flow}), adhoc of 20" in says(way, "run", "show", made["id"])
     assert "\nmanifest: " in says(way, "run", "show", made["id"])
     assert json.loads(says(way, "run", "manifest", made["id"]))["flowRunId"] == made["id"]
     assert says(way, "run", "verify", made["id"], "--download").endswith(": as delivered\n")

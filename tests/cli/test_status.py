@@ -72,10 +72,11 @@ def test_status_shows_late_and_queued_runs(way: Way, deployed: Deployment) -> No
     deployed.run_due()
     assert way("status", "--check")[0] == 0
     made = deployed.post(f"/flows/{flow}/run", {"fullExport": True})["id"]
-    assert "queued" in says(way, "status")
+    assert "; 0 running, 1 queued\n" in says(way, "status")
     deployed.clock.advance(hours=5)
     late = json_of(way, "status")["attention"]
     assert {"late"} == {one["kind"] for one in late}
+    assert late[0]["reason"]["message"] == "The run is queued, and no worker has claimed it."
     assert f"offtake run watch {made}" in says(way, "status")
     assert way("status", "--check")[0] == 1
 

@@ -44,6 +44,10 @@ def problems(folder: Path, text: str) -> list[str]:
         (FLOW + "id: x\n---\n" + FLOW.replace("name: f", "name: g") + "id: x", ["id is that of another document"]),
         ("kind: dataset\nname: d\ncolumns: [{name: a, typ: long}]", ["typ is unknown; did you mean type?"]),
         ("kind: connection\nname: 5\ndestination: sftp", ["2: connection 5: name must be text"]),
+        (FLOW + "Every: 3h", ["7: flow f: Every is unknown; did you mean every?"]),
+        (FLOW + '"a[\\e[31m": 1', ["7: flow f: a[\x1b[31m is unknown; known"]),
+        ("kind: alert-rule\nname: a/b\nchannels: [c]", ["2: alert-rule a/b: name must have 1 to 255 printable"]),
+        ('kind: catalog\ntype: rest\nname: "a\\nb"', ["3: catalog a\nb: name must have 1 to 255 printable"]),
         ("kind: role\nname: r", ["1: role r: permissions is required"]),
     ],
 )

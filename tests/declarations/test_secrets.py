@@ -1,6 +1,10 @@
 """References to secrets, resolved at the client."""
 
 import base64
+import os
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,22 @@ def test_only_texts_with_a_prefix_are_references() -> None:
         False,
         True,
     ]
+
+
+def test_a_file_that_does_not_end_is_too_large(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless")
+    read = threading.Event()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), (tmp_path / "endless").open("wb", buffering=0) as pipe:
+            pipe.write(b"x" * 1_100_000)
+            read.wait(10)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    begun = time.monotonic()
+    with pytest.raises(OfftakeError, match="endless is too large"):
+        Resolver().resolve("file:endless", "", tmp_path)
+    assert time.monotonic() - begun < 5
+    read.set()
+    writer.join()

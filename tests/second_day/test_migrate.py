@@ -18,7 +18,7 @@ from offtake.store.tables import Watermark
 from tests.cli.test_backup import offtake, refusal
 from tests.deployment import deployment
 from tests.fake_clock import FakeClock
-from tests.postgres import new_database
+from tests.postgres import migrated_database, new_database
 from tests.second_day.half_done import half_done
 
 
@@ -68,7 +68,7 @@ def test_what_is_refused_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder, url, other = tmp_path / "data", new_database(postgres), new_database(postgres)
+    folder, url, other = tmp_path / "data", migrated_database(postgres), new_database(postgres)
     with deployment(folder, clock, engine) as deployed:
         deployed.post("/connections", {"name": "zone"})
     monkeypatch.setenv("OFFTAKE_DATA_DIR", str(folder))
@@ -82,6 +82,12 @@ def test_what_is_refused_changes_nothing(
     assert "/missing cannot be used: " in refused("--to", f"{postgres}/missing")
     for wrong in ("sqlite:///x.db", "nothing"):
         assert "postgresql://USER@HOST/DATABASE" in refused("--to", wrong, code=2)
+    with closing(Database(other)) as database, database.schema_transaction() as opened:
+        for statement in ("CREATE TABLE runs (n int)", "CREATE TABLE alembic_version AS SELECT 'theirs' version_num"):
+            opened.exec_driver_sql(statement)
+    assert "tables that are not of this version of Offtake, such as alembic_version, runs" in refused("--to", other)
+    with closing(Database(other)) as database, database.snapshot_read() as opened:
+        assert opened.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "theirs"
     with closing(sqlite3.connect(folder / "offtake.db")) as connection, connection:
         connection.execute("UPDATE connections SET description = 'a' || char(0)")
     assert "cannot be stored in" in refused("--to", url)

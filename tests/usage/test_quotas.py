@@ -305,6 +305,7 @@ def test_who_may_set_and_see_quotas(deployed: Deployment) -> None:
             ("rows", {"limit": -1}, "/limit"),
             ("rows", {"limit": 10**19}, "/limit"),
             ("rows", {"limit": "a"}, "/limit"),
+            ("rows", {"limit": True}, "/limit"),
             ("rows", {"other": 1}, "/limit"),
         ):
             answer = deployed.http.put(f"{FLOW_SERVICE}/quotas/{measure}", json=body)

@@ -82,6 +82,11 @@ class Notice:
         """One printable line."""
         return one_line(self.title, _LONGEST_TITLE)
 
+    def details(self) -> list[str]:
+        """The lines to show below the headline: without the sentence of a single event that is the headline."""
+        found = self.lines()
+        return found[1:] if found[0] == self.headline() else found
+
     def lines(self) -> list[str]:
         """A few printable lines for people: the first events, how many there are besides, and where they come from."""
         shown = [one for event in self.events[:_SHOWN] for one in _lines_of(event)]

@@ -9,6 +9,7 @@ from offtake.alerts import topics
 from offtake.alerts.notices import one_line
 from offtake.documents import Json
 from offtake.errors import DESTINATION_UNAVAILABLE
+from offtake.store.quotas import MEASURES
 from offtake.store.tables import EventRow
 
 _OF_CONNECTION: Final = "EXPORT-200"
@@ -67,6 +68,9 @@ def title_of(cause: str, severity: str, kinds: Mapping[str, int], events: Sequen
     if cause.startswith("destination "):
         state = "answers again" if severity == "recovery" else "does not answer"
         return f"D{cause[1:]} {state}" + (f"; {concerned} affected" if concerned else "")
+    names = {str(one["flowName"]) for one in events if one.get("flowName")}
+    if flows == 1 and len(names) == 1:
+        concerned = f"Flow {names.pop()}"
     subject = f"C{cause[1:]}: " if cause.startswith("connection ") else ""
     return subject + (f"{concerned}: {counted}" if concerned else counted)
 
@@ -78,12 +82,24 @@ def _text(row: EventRow, address: str | None) -> str:
         "destination": f"destination {row.connection_name or address}"
         + (f" ({address})" if row.connection_name and address else ""),
         "delivered": _delivered(row),
+        "waiting": _waiting(row),
+        "quota": _quota(row),
         "failures": row.fields.get("failures", "several"),
     }
     sentence = topics.sentence(row.kind, values)
     sentence = sentence[0].upper() + sentence[1:]
     message = row.fields.get("message")
     return f"{sentence.removesuffix('.')}: {message}" if message else sentence
+
+
+def _waiting(row: EventRow) -> str:
+    number = row.fields.get("runs")
+    return f"; waiting: {number:,}" if isinstance(number, int) else ""
+
+
+def _quota(row: EventRow) -> str:
+    limit, measure = row.fields.get("limit"), str(row.fields.get("measure"))
+    return f" of {limit:,} {MEASURES.get(measure, measure)}" if isinstance(limit, int) else ""
 
 
 def _delivered(row: EventRow) -> str:

@@ -87,9 +87,9 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "batch.failed": "An import into {datasets} has failed.",
     "connection.unavailable": "{destination} does not answer.",
     "connection.available": "{destination} answers again.",
-    "workers.missing": "Runs wait, and no worker executes them.",
+    "workers.missing": "No worker executes runs{waiting}.",
     "workers.back": "Workers execute runs again.",
-    "quota.reached": "A quota is used up: new runs are held.",
+    "quota.reached": "The monthly quota{quota} is used up: new runs are held.",
     "quota.free": "A quota was raised or renewed: held runs continue.",
 }
 
@@ -105,5 +105,8 @@ def phrase(kind: str) -> str:
 
 
 def sentence(kind: str, values: Mapping[str, object]) -> str:
-    """A sentence about one event. `values`: `flow`, `datasets`, `destination`, `delivered`, `failures`."""
+    """A sentence about one event.
+
+    `values`: `flow`, `datasets`, `destination`, `delivered`, `failures`, `waiting`, `quota`.
+    """
     return _SENTENCES[kind].format_map(values)

@@ -1,5 +1,6 @@
 """The commands `offtake run …`."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import typer
@@ -47,25 +48,28 @@ def list_(
         if flow is not None:
             filters.append(f"flowId=={names.find(to, FLOW, flow)['id']}")
         found = list(to.get_all(RUN.path, [("property", one) for one in filters], most=most))
+        flows = {} if json or not found else {one["id"]: one.get("name") for one in to.get_all(FLOW.path)}
     if json:
         output.as_json(found)
         return
-    columns = ("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "NEXT ATTEMPT")
+    columns = ("ID", "FLOW", "TRIGGER", "SCHEDULED", "STATUS", "ENDED", "ROWS", "NEXT ATTEMPT")
     empty = "No run matches." if filters else "No runs yet."
-    output.table(columns, [_row(one) for one in found], empty)
+    output.table(columns, [_row(one, flows) for one in found], empty)
 
 
-def _row(run: Json) -> tuple[object, ...]:
+def _row(run: Json, flows: Mapping[str, str | None]) -> tuple[object, ...]:
+    """A row of the table. A flow that was deleted has no name."""
     more, metrics = run.get("extensions", {}), run.get("metrics", {})
     status = metrics.get("statusSummary", {})
     wait = status.get("extensions", {}).get("waiting", {})
     return (
         Id(run["id"]),
-        Id(run.get("flowId")),
+        flows.get(run.get("flowId", "")) or Id(run.get("flowId")),
         more.get("trigger"),
         Instant(more.get("scheduledAt")),
         status.get("status"),
         Instant(metrics.get("durationSummary", {}).get("completedAtUTC")),
+        metrics.get("recordSummary", {}).get("outputRecordCount") if status.get("status") == "success" else None,
         Instant(wait.get("nextTryAtUTC")),
     )
 
@@ -81,7 +85,9 @@ def show_(
             return
         progress = progress_of(to, found["id"])
         more = to.get_extension(f"{RUN.path}/{found['id']}/files")
+        flows = {one["id"]: one.get("name") for one in to.get_all(FLOW.path)}
     output.line(progress_sentence(progress))
+    output.line(_origin(found, flows))
     for line in _column_lines(found):
         output.line(line)
     files = _files(found) if more is None else more["files"]
@@ -92,6 +98,17 @@ def show_(
     output.table(("FILE", "ROWS", "SIZE", "SHA-256"), rows, "No files.")
     for line in _remarks(more or {"warnings": found["metrics"].get("recordSummary", {}).get("warningInfo", [])}):
         output.line(line)
+
+
+def _origin(run: Json, flows: Mapping[str, str | None]) -> str:
+    """The flow, what created the run, its slot and its end."""
+    flow_id, more = run.get("flowId", ""), run.get("extensions", {})
+    name = flows.get(flow_id)
+    found = [f"flow {flow_id}" if name is None else f"flow {name} ({flow_id})"]
+    if more.get("scheduledAt") is not None:
+        found.append(f"{more.get('trigger', 'run')} of {output.instant(more['scheduledAt'])}")
+    ended = run.get("metrics", {}).get("durationSummary", {}).get("completedAtUTC")
+    return ", ".join([*found, f"ended {output.instant(ended)}"] if ended else found)
 
 
 def _files(run: Json) -> list[Json]:

@@ -35,11 +35,13 @@ def totals_sentence(found: Json) -> str:
     ended, live = found["ended"], found["live"]
     empty = f", {ended['emptyRunCount']:,} with nothing new" if ended["emptyRunCount"] else ""
     failed = f", {ended['failedRunCount']:,} failed" if ended["failedRunCount"] else ""
+    # Earlier servers count queued runs as running.
+    queued = f", {live['queuedCount']:,} queued" if live.get("queuedCount") else ""
     waiting = f", {live['waitingCount']:,} waiting" if live["waitingCount"] else ""
     return (
         f"since {output.instant(found['sinceUTC'])}: {output.count_of(ended['deliveredRunCount'], 'run')} delivered "
         f"{output.count_of(ended['recordCount'], 'row')}, {output.size(ended['bytes'])}{empty}{failed}; "
-        f"{live['runningCount']:,} running{waiting}"
+        f"{live['runningCount']:,} running{queued}{waiting}"
     )
 
 

@@ -2,9 +2,9 @@
 
 import json
 import math
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from offtake.contract import problems
@@ -23,6 +23,16 @@ class Body(BaseModel):
     """A request body with camel-case keys; unknown keys are ignored, as the contract requires (5.7)."""
 
     model_config = ConfigDict(extra="ignore", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_true(cls, value: object, info: ValidationInfo) -> object:
+        """Pydantic would read `true` as 1."""
+        if isinstance(value, bool):
+            annotation = cls.model_fields[info.field_name or ""].annotation
+            if annotation is int or (int in get_args(annotation) and bool not in get_args(annotation)):
+                raise ValueError("must be a whole number")
+        return value
 
 
 class SpecRef(Body):

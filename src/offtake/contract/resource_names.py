@@ -1,24 +1,21 @@
 """Names of resources that are unique in their sandbox: catalogs, channels and rules."""
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from offtake import plain_names
 from offtake.contract import problems
 from offtake.contract.caller import Caller
 from offtake.contract.problems import Problem
 from offtake.errors import FieldProblem
 from offtake.store.tables import AlertChannel, AlertRule, LakeCatalog
 
-_LONGEST: Final = 255
-
 
 def find_problems(name: str) -> list[FieldProblem]:
     """What is wrong with a name; empty for a valid one."""
-    if name.strip() and name == name.strip() and len(name) <= _LONGEST and "/" not in name and name.isprintable():
-        return []
-    return [FieldProblem("/name", f"must have 1 to {_LONGEST} printable characters, without / and outer spaces")]
+    return [] if plain_names.is_plain(name) else [FieldProblem("/name", plain_names.RULE)]
 
 
 def check_free(

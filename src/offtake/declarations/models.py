@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 
+from offtake import plain_names
 from offtake.alerts import limits
 from offtake.alerts.channels.registry import KINDS
 from offtake.client.alerts import TOPICS
@@ -14,7 +15,17 @@ from offtake.lake.catalogs.declarations import TYPES
 Kind = Literal["catalog", "dataset", "connection", "role", "client", "flow", "alert-channel", "alert-rule"]
 _FORMATS: Final = {"ndjson": "json"}
 Name = Annotated[StrictStr, Field(min_length=1)]
+
+
+def _plain(name: str) -> str:
+    if not plain_names.is_plain(name):
+        raise ValueError(plain_names.RULE)
+    return name
+
+
+PlainName = Annotated[StrictStr, AfterValidator(_plain)]
 Scalar = StrictStr | StrictBool | StrictInt | float
+_NAME: Final = "The name, by which other documents refer to it."
 _LABELS: Final = "All access labels; only clients with all of them can see it. Not given: they stay as they are."
 
 
@@ -23,7 +34,7 @@ class Document(BaseModel):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, hide_input_in_errors=True, frozen=True)
 
-    name: Name = Field(description="The name, by which other documents refer to it.")
+    name: Name = Field(description=_NAME)
     id: StrictStr | None = Field(
         default=None,
         min_length=1,
@@ -39,6 +50,7 @@ class CatalogDocument(Document):
     """A catalog of others, from which datasets are registered."""
 
     kind: Literal["catalog"]
+    name: PlainName = Field(description=_NAME)
     type: Literal["rest", "glue", "hive", "sql", "files"] = Field(
         description="; ".join(f"{one.name}: {one.description}" for one in TYPES.values())
     )
@@ -214,6 +226,7 @@ class AlertChannelDocument(Document):
     """An alert channel: a receiver of alerts."""
 
     kind: Literal["alert-channel"]
+    name: PlainName = Field(description=_NAME)
     type: Literal["webhook", "email", "slack", "teams", "google-chat"] = Field(
         description="; ".join(f"{one.name}: {one.description}" for one in KINDS.values())
     )
@@ -226,6 +239,7 @@ class AlertRuleDocument(Document):
     """An alert rule: which events are sent to which channels."""
 
     kind: Literal["alert-rule"]
+    name: PlainName = Field(description=_NAME)
     channels: list[StrictStr] = Field(
         min_length=1, max_length=limits.MOST_CHANNELS, description="The alert channels, by name or id."
     )

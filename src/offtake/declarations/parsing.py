@@ -92,9 +92,12 @@ def _document(source: Source) -> Declared:
 
 
 def _line(source: Source, label: str, model: type[BaseModel], error: Any) -> str:  # noqa: ANN401 - Pydantic's details
-    path = tuple(one for one in error["loc"] if not _is_branch(one))
+    is_unknown = error["type"] == "extra_forbidden"
+    # The last step to an unknown field is its name, whatever that looks like.
+    path = tuple(one for one in error["loc"][:-1] if not _is_branch(one))
+    path += tuple(one for one in error["loc"][-1:] if is_unknown or not _is_branch(one))
     message = message_of(error)
-    if error["type"] == "extra_forbidden":
+    if is_unknown:
         fields = _PARTS[str(path[0])] if len(path) > 1 and path[0] in _PARTS else model
         known = [one.alias or name for name, one in fields.model_fields.items()]
         message = f"is unknown; {nearest(str(path[-1]), known)}"

@@ -71,7 +71,8 @@ def digest(key: bytes, kind: str, resource_id: str, name: str, value: str) -> st
 
 def _read(path: Path, *, encode: bool) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise OfftakeError(f"cannot be read: {path}: {error.strerror or error}") from None
     if not content.strip() or len(content) > _LARGEST:

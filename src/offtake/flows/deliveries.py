@@ -174,7 +174,7 @@ def _late(session: Session, caller: Caller, now_ms: int) -> list[Trouble]:
         late = lateness_of(flow, now_ms, run.scheduled_at)
         if late is not None or wait is not None:
             kind: Kind = "waiting" if late is None else "late"
-            code, reason = (wait.code, wait.message) if wait else ("", "The run has not finished yet.")
+            code, reason = (wait.code, wait.message) if wait else ("", _unfinished(run))
             next_ms = wait.next_ms if wait else None
             since = wait.since_ms if late is None and wait is not None else run.scheduled_at
             waits = wait is not None and not wait.for_quota
@@ -198,12 +198,24 @@ def _overdue(session: Session, caller: Caller, now_ms: int, most: int) -> list[T
         late = lateness_of(flow, now_ms, None if run is None else run.scheduled_at)
         if late is None:
             continue
-        reason = "The run has not finished yet." if run is not None else "The data is older than its target."
-        reason = reason if flow.freshness_seconds is not None or run is not None else "The last slot was not delivered."
-        run_id = flow.last_run_id if run is None else run.id
-        next_ms, live_run = flow_next(flow), run is not None
-        found.append(Trouble("late", flow.id, flow.name, late.since_ms, run_id, "", reason, next_ms, live=live_run))
+        reason, run_id = _overdue_reason(flow, run), flow.last_run_id if run is None else run.id
+        next_ms = flow_next(flow) if run is None else None
+        since, live_run = late.since_ms, run is not None
+        found.append(Trouble("late", flow.id, flow.name, since, run_id, "", reason, next_ms, live=live_run))
     return found[:most]
+
+
+def _overdue_reason(flow: Flow, run: Run | None) -> str:
+    if run is not None:
+        return _unfinished(run)
+    has_target = flow.freshness_seconds is not None
+    return "The data is older than its target." if has_target else "The last slot was not delivered."
+
+
+def _unfinished(run: Run) -> str:
+    """Why a live run that does not wait for its destination or source has not delivered."""
+    queued = run.status == run_states.WAITING
+    return "The run is queued, and no worker has claimed it." if queued else "The run has not finished yet."
 
 
 def _without_run(session: Session, caller: Caller, now_ms: int, most: int) -> list[Trouble]:

@@ -105,6 +105,14 @@ def count_live(session: Session, caller: Caller) -> tuple[int, int]:
     return counts.get(False, 0), counts.get(True, 0)
 
 
+def count_queued(session: Session, caller: Caller) -> int:
+    """The runs that wait for a worker alone."""
+    caller.require(VIEW_DESTINATIONS)
+    queued = (Run.status == run_states.WAITING, Run.waiting_since.is_(None))
+    mine = (Run.sandbox_id == caller.sandbox_id, labels.visible(Run.flow_id, caller), LIVE_RUN)
+    return session.scalar(select(func.count()).where(*mine, *queued)) or 0
+
+
 def freshness(session: Session, caller: Caller, most: int) -> Sequence[Freshness]:
     """The datasets of flows with a further slot whose last delivery is the longest ago, at most `most`.
 

@@ -24,6 +24,8 @@ def overview(session: Session, caller: Caller, since_ms: int, now_ms: int, most:
     caller.require(VIEW_DESTINATIONS)
     ended = monitoring.ended_in(session, caller, since_ms, max(0, now_ms + 1 - since_ms))
     running, waiting = monitoring.count_live(session, caller)
+    queued = monitoring.count_queued(session, caller)
+    counts = {"runningCount": running - queued, "queuedCount": queued, "waitingCount": waiting}
     live, _ = run_views.list_runs(session, caller, None, "live", 0, most)
     troubles = deliveries.troubles(session, caller, now_ms, most + 1)
     ending = _ending(session, caller, now_ms)
@@ -37,7 +39,7 @@ def overview(session: Session, caller: Caller, since_ms: int, now_ms: int, most:
             "recordCount": ended.rows,
             "bytes": ended.bytes,
         },
-        "live": {"runningCount": running, "waitingCount": waiting, "runs": _live(session, live)},
+        "live": {**counts, "runs": _live(session, live)},
         "attention": _attention(session, troubles[:most]),
         "hasMoreAttention": len(troubles) > most,
         "ending": [_end(flow) for flow in ending[:most]],

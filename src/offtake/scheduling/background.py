@@ -16,6 +16,7 @@ from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import report_ends
 from offtake.flows.windows import Limits
 from offtake.formats.registry import FORMATS
+from offtake.logs import retried
 from offtake.scheduling.catalog_sync import sync_loop
 from offtake.scheduling.expiry import Expiry
 from offtake.scheduling.freshness import FreshnessJudge
@@ -194,9 +195,9 @@ def _log_crash(what: str, act: Callable[[], object]) -> bool:
     try:
         act()
     except (StoreBusyError, StoreFullError) as error:
-        _log.warning("%s was not possible: %s Retrying.", what, error)
+        _log.warning("%s was not possible: %s Retrying.", what, error, extra=retried(what))
         return False
     except Exception:  # noqa: BLE001 - the scheduler survives every error
-        _log.exception("%s failed; retrying", what)
+        _log.exception("%s failed; retrying", what, extra=retried(what))
         return False
     return True

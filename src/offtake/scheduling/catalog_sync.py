@@ -8,7 +8,8 @@ from typing import Final
 from offtake.catalog import namespace_sync
 from offtake.catalog.namespace_sync import Round
 from offtake.deployment.backend import Backend
-from offtake.logs import same_line
+from offtake.logs import retried, same_line
+from offtake.store.database import StoreBusyError, StoreFullError
 
 _log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 2.0
@@ -22,8 +23,13 @@ def sync_loop(backend: Backend, stop: threading.Event) -> None:
             for _ in sync_due(backend):
                 if stop.is_set():
                     return
+        except (StoreBusyError, StoreFullError) as error:
+            _log.warning(
+                "no namespace can be compared with its catalog: %s Retrying.", error, extra=retried("catalogs")
+            )
         except Exception as error:  # noqa: BLE001 - a failure is retried after the interval
-            _log.exception("a namespace could not be compared with its catalog", extra=same_line(type(error).__name__))
+            about = retried(type(error).__name__)
+            _log.exception("a namespace could not be compared with its catalog", extra=about)
         stop.wait(_PAUSE_SECONDS)
 
 

@@ -15,12 +15,14 @@ from offtake.destinations.base import LandingZone
 from offtake.destinations.zones import CONTAINERS, TYPES
 from offtake.errors import PLACE_NOT_FOUND, DeliveryError
 from offtake.landing_zone import keys
+from offtake.logs import retried
 from offtake.sandboxes import purge, sandboxes
 from offtake.sandboxes.purge import PurgeTargets
 from offtake.scheduling import ingestor
 from offtake.scheduling.orphan_sweeper import remove_orphans
 from offtake.scheduling.table_upkeep import TableUpkeep
 from offtake.store import events, health, run_totals, sandbox_states
+from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.tables import Sandbox
 
 _log = logging.getLogger(__name__)
@@ -43,8 +45,10 @@ def maintenance_loop(backend: Backend, stop: threading.Event) -> None:
                 if stop.is_set():
                     return
             swept_at = now if sweeps else swept_at
+        except (StoreBusyError, StoreFullError) as error:
+            _log.warning("housekeeping was not possible: %s Retrying.", error, extra=retried("housekeeping"))
         except Exception:  # noqa: BLE001 - a failure is retried in the next round
-            _log.exception("housekeeping failed; retrying")
+            _log.exception("housekeeping failed; retrying", extra=retried("housekeeping"))
         stop.wait(_PAUSE_SECONDS)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from offtake.errors import exhaustion
+from offtake.logs import retried
 from offtake.store.database import StoreBusyError, StoreFullError
 from offtake.store.revisions import StoreVersionError
 from offtake.store.wakeup import WakeUp
@@ -34,7 +35,7 @@ def work_until_stopped(
         try:
             worked = work_on_next(stop)
         except (StoreBusyError, StoreFullError) as error:
-            _log.warning("no %s can be claimed or ended: %s Retrying.", what, error)
+            _log.warning("no %s can be claimed or ended: %s Retrying.", what, error, extra=retried(what))
             worked = stop.wait(_RETRY_SECONDS)
         except StoreVersionError as error:
             _log.warning("no %s is claimed: %s", what, error)
@@ -42,9 +43,9 @@ def work_until_stopped(
         except Exception as error:  # noqa: BLE001 - the loop survives every error
             cause = exhaustion(error)
             if cause is None:
-                _log.exception("a %s could not be claimed or ended; retrying", what)
+                _log.exception("a %s could not be claimed or ended; retrying", what, extra=retried(what))
             else:
-                _log.warning("no %s can be claimed or ended: %s. Retrying.", what, cause)
+                _log.warning("no %s can be claimed or ended: %s. Retrying.", what, cause, extra=retried(what))
                 stop.wait(_RETRY_SECONDS)
             worked = False
         if not worked:

@@ -10,7 +10,7 @@ from offtake.alerts.channels.base import SendContext
 from offtake.alerts.sender import Claim
 from offtake.deployment.backend import Backend
 from offtake.deployment.mail_settings import mail_of
-from offtake.logs import same_line
+from offtake.logs import retried, same_line
 from offtake.store.database import StoreBusyError, StoreFullError
 
 _log = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ class Notifier:
                 more = self.group()
                 self._start_sending(stop)
             except (StoreBusyError, StoreFullError) as error:
-                _log.warning("alerts could not be sent: %s Retrying.", error, extra=same_line("alerts"))
+                _log.warning("alerts could not be sent: %s Retrying.", error, extra=retried("alerts"))
             except Exception:  # noqa: BLE001 - the notifier survives every error
-                _log.exception("alerts could not be sent; retrying", extra=same_line("alerts"))
+                _log.exception("alerts could not be sent; retrying", extra=retried("alerts"))
             if not more:
                 wakeup.wait(seen, _PAUSE_SECONDS)
         with self._lock:

@@ -17,6 +17,7 @@ from offtake.store.tables import DeploymentState, Run
 MISSING_MS: Final = 120_000
 _EVERY_MS: Final = 15_000
 _STATE: Final = "workers.missing"
+_REMEDY: Final = "Start a worker (offtake worker, or a server without --no-worker), or see its log."
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class WorkerWatch:
             if session.get(DeploymentState, _STATE) is not None:
                 return
             session.add(DeploymentState(name=_STATE, since=since_ms))
-            fields = {"runs": session.scalar(ready), "since": since_ms}
+            fields = {"runs": session.scalar(ready), "since": since_ms, "remedy": _REMEDY}
             events.record(session, Event("workers.missing", events.DEPLOYMENT, now_ms, fields=fields))
 
     def _report_back(self, now_ms: int) -> None:

@@ -23,7 +23,7 @@ from offtake.documents import SliceDocument
 from offtake.errors import OfftakeError
 from offtake.store.database import Database
 from offtake.store.reencryption import SEALED
-from offtake.store.revisions import check_known, revision_of
+from offtake.store.revisions import check_known, known_revisions, revision_of
 from offtake.store.tables import Base
 from offtake.store.upgrade import upgrade
 from offtake.store.vault import key_id_of
@@ -31,6 +31,7 @@ from offtake.store.vault import key_id_of
 VERSION: Final = "alembic_version"
 STORE_TABLES: Final = frozenset(Base.metadata.tables) | {VERSION}
 _PAGE: Final = 1000
+_NAMED: Final = 3
 _PLAIN: Final[tuple[tuple[type[TypeEngine[Any]], TypeEngine[Any]], ...]] = (
     (sa.LargeBinary, sa.LargeBinary()),
     (sa.Boolean, sa.Boolean()),
@@ -127,10 +128,16 @@ def _digest(pages: Iterable[list[dict[str, Any]]]) -> tuple[int, str]:
 
 
 def empty_tables(connection: DbConnection, revision: str = "head") -> None:
-    """Replace empty or missing tables by those of a revision. Raises `NotEmptyError` when one has rows."""
+    """Replace empty or missing tables by those of a revision.
+
+    Raises `NotEmptyError` when one has rows, or when tables with such names are of another application.
+    """
     existing = _reflect(connection, STORE_TABLES)
     if _has_rows(connection, existing):
         raise NotEmptyError("The store is not empty. Restore into an empty one, for example a new --data-dir.")
+    if existing.tables and revision_of(connection) not in known_revisions():
+        names = ", ".join(sorted(existing.tables)[:_NAMED])
+        raise NotEmptyError(f"The database has tables that are not of this version of Offtake, such as {names}.")
     existing.drop_all(connection)
     upgrade(connection, revision)
 
@@ -283,7 +290,8 @@ def _has_rows(connection: DbConnection, tables: sa.MetaData) -> bool:
 
 def _pages(connection: DbConnection, table: sa.Table) -> Iterator[list[dict[str, Any]]]:
     columns = [_as_stored(connection, column) for column in table.columns]
-    found = connection.execution_options(yield_per=_PAGE).execute(sa.select(*columns).select_from(table))
+    # Not an option of the connection: it would use cursors for all statements that follow, even for DROP TABLE.
+    found = connection.execute(sa.select(*columns).select_from(table), execution_options={"yield_per": _PAGE})
     for rows in found.mappings().partitions():
         yield [dict(row) for row in rows]
 

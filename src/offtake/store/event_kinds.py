@@ -152,13 +152,15 @@ KINDS: Final[dict[EventKind, KindOfEvent]] = {
     "connection.deleted": KindOfEvent("info", "A base connection was deleted.", ("client",)),
     "connection.tested": KindOfEvent("info", "A base connection was tested.", ("client", "result", *_ERROR)),
     "workers.missing": KindOfEvent(
-        "error", "Runs wait in the queue, and no worker has claimed or executed one for two minutes.", ("runs", "since")
+        "error",
+        "Runs wait in the queue, and no worker has claimed or executed one for two minutes.",
+        ("runs", "since", "remedy"),
     ),
     "workers.back": KindOfEvent(
         "info", "Runs are executed again, or none waits in the queue any more.", ("since", "seconds")
     ),
     "quota.reached": KindOfEvent(
-        "warning", "A quota is used up: new runs are held.", ("measure", "limit", "used", "until", "code")
+        "warning", "A quota is used up: new runs are held.", ("measure", "limit", "used", "until", "code", "remedy")
     ),
     "quota.free": KindOfEvent(
         "info", "A quota was raised, removed or renewed: held runs start.", ("measure", "limit", "used")

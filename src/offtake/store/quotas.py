@@ -40,6 +40,7 @@ MEASURES: Final = {"rows": "rows", "bytes": "bytes", "files": "files", "computeS
 """What quotas limit, with the words for it."""
 _SUMS: Final = {"rows": Usage.rows, "bytes": Usage.bytes, "files": Usage.files, "computeSeconds": Usage.cpu_ms}
 _MS: Final = 1000
+_REMEDY: Final = "Wait until it renews, or raise it: offtake quota set."
 _PAGE: Final = 500
 HELD: Final[ColumnElement[bool]] = Run.quota_since.is_not(None)
 _NEW: Final = and_(Run.started_at.is_(None), ~Run.cancel_requested, Run.failure.is_(None), ~HELD)
@@ -193,7 +194,9 @@ def _announce(
         "used": None if level is None else level.used,
     }
     reached: dict[str, FieldValue] = (
-        {"until": usage.month_after(now_ms), "code": QUOTA_REACHED.code} if kind == "quota.reached" else {}
+        {"until": usage.month_after(now_ms), "code": QUOTA_REACHED.code, "remedy": _REMEDY}
+        if kind == "quota.reached"
+        else {}
     )
     events.record(session, Event(kind, row.sandbox_id, now_ms, fields=values | reached))
 

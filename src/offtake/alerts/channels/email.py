@@ -81,7 +81,7 @@ def compose(settings: EmailSettings, notice: Notice, sender: str) -> EmailMessag
     found["Date"] = format_datetime(datetime.fromtimestamp(notice.at_ms / 1000, UTC))
     found["Message-ID"] = f"<{notice.id}@{sender.rpartition('@')[2]}>"
     found["Auto-Submitted"] = "auto-generated"
-    found.set_content("\n".join([notice.headline(), "", *notice.lines()]) + "\n", charset="utf-8")
+    found.set_content("\n".join([notice.headline(), "", *notice.details()]) + "\n", charset="utf-8")
     return found
 
 

@@ -18,7 +18,7 @@ def send(settings: ChatSettings, notice: Notice, context: SendContext) -> str:
 
 def document(notice: Notice) -> Json:
     """The message."""
-    lines = [line.translate(_NO_MARKUP) for line in (notice.headline(), *notice.lines())]
+    lines = [line.translate(_NO_MARKUP) for line in (notice.headline(), *notice.details())]
     return {"text": "\n".join([f"*{lines[0]}*", *lines[1:]])}
 
 

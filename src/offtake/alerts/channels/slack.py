@@ -19,13 +19,14 @@ def send(settings: ChatSettings, notice: Notice, context: SendContext) -> str:
 def document(notice: Notice) -> Json:
     """The message: `text` is what desktop notifications show, which Slack parses as markup."""
     headline = notice.headline()
+    lines = notice.details() if len(headline) <= _LONGEST_HEADER else notice.lines()
     escaped = headline.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return {
         "text": escaped,
         "unfurl_links": False,
         "blocks": [
             {"type": "header", "text": _plain(headline, _LONGEST_HEADER)},
-            {"type": "section", "text": _plain("\n".join(notice.lines()), _LONGEST_SECTION)},
+            {"type": "section", "text": _plain("\n".join(lines), _LONGEST_SECTION)},
         ],
     }
 

@@ -18,7 +18,7 @@ def send(settings: ChatSettings, notice: Notice, context: SendContext) -> str:
 def document(notice: Notice) -> Json:
     """The message. Text runs are not parsed as Markdown, so names cannot contain links."""
     title = {"type": "TextRun", "text": notice.headline(), "weight": "Bolder", "color": _COLOURS[notice.severity]}
-    blocks = [title, *({"type": "TextRun", "text": line} for line in notice.lines())]
+    blocks = [title, *({"type": "TextRun", "text": line} for line in notice.details())]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

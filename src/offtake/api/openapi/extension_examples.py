@@ -117,6 +117,7 @@ OVERVIEW: Final[Json] = {
     },
     "live": {
         "runningCount": 1,
+        "queuedCount": 0,
         "waitingCount": 1,
         "runs": [
             {
