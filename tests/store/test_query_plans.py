@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from offtake.alerts import messages
 from offtake.catalog import dataset_details, dataset_lists, import_drafts
 from offtake.engines.local import LocalEngine
-from offtake.flows import dataset_exports
+from offtake.flows import dataset_exports, owed
 from offtake.flows.failure_alerts import alert_failing_flows
 from offtake.flows.flow_ends import report_ends
 from offtake.metrics.store_state import read_state
@@ -34,6 +34,7 @@ from tests.alerts.world import World
 from tests.conftest import NOON
 from tests.deployment import FLOW_SERVICE, Deployment, deployment, rows
 from tests.fake_clock import FakeClock
+from tests.info_items import failure
 from tests.postgres import migrated_database
 
 GROWING: Final = (
@@ -62,19 +63,27 @@ class Plans:
 
     scans: dict[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    steps: list[str] = field(default_factory=list)
+    """Of SQLite's plans."""
 
     def explain(self, cursor: Any, dialect: str, statement: str, parameters: Any) -> None:
         if statement in self.seen or not statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
             return
         self.seen.add(statement)
+        if dialect == "sqlite":
+            self.steps += _steps(cursor, statement, parameters)
         problems = {"sqlite": _sqlite, "postgresql": _postgres}[dialect](cursor, statement, parameters)
         if problems:
             self.scans[statement] = " | ".join(problems)
 
 
-def _sqlite(cursor: Any, statement: str, parameters: Any) -> list[str]:
+def _steps(cursor: Any, statement: str, parameters: Any) -> list[str]:
     cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-    steps = [row[3] for row in cursor.fetchall()]
+    return [row[3] for row in cursor.fetchall()]
+
+
+def _sqlite(cursor: Any, statement: str, parameters: Any) -> list[str]:
+    steps = _steps(cursor, statement, parameters)
     # A page in the order of an index ends where the page does.
     in_order = "LIMIT" in statement and not any("TEMP B-TREE" in step for step in steps)
     found = []
@@ -235,6 +244,24 @@ def test_pages_of_datasets_read_no_table_that_grows(delivered: tuple[Deployment,
             )
         import_drafts.unfinished(session, caller, 5)
     assert list(plans.scans.values()) == [], list(plans.scans)
+
+
+def test_runs_with_files_to_remove_are_found_by_their_index(delivered: tuple[Deployment, str]) -> None:
+    deployed, flow = delivered
+    database = deployed.backend.database
+    with database.writing() as session:
+        run = session.scalars(select(Run).where(Run.flow_id == flow)).first()
+        assert run is not None
+        run.failure, run.sweep_due = failure(), deployed.clock.ms
+    with explaining(deployed) as plans, database.reading() as session:
+        assert owed.count(session, deployed.caller) == 1
+        assert len(owed.search(session, deployed.caller)) == 1
+    assert list(plans.scans.values()) == [], list(plans.scans)
+    if database.engine.dialect.name == "sqlite":
+        assert len([one for one in plans.steps if "ix_runs_owed" in one]) == 2, plans.steps
+    with database.writing() as session:
+        run = session.get_one(Run, run.id)
+        run.failure = run.sweep_due = None
 
 
 def test_the_test_sees_a_table_that_is_read_whole(delivered: tuple[Deployment, str]) -> None:

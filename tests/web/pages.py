@@ -40,6 +40,7 @@ def every_page(made: World, *, is_filled: bool = True) -> dict[str, str]:
         "alert-channel-new-mail": "/alerts/channels/new?kind=email",
         "alert-rules": "/alerts/rules",
         "alert-rule-new": "/alerts/rules/new",
+        "owed": "/owed",
         "usage": "/usage",
         "usage-months": "/usage?by=month",
         "clients": "/access/clients",

@@ -186,6 +186,8 @@ def test_a_stale_form_shows_both_versions_and_stores_nothing(deployed: Deploymen
         ({"template": "%X%"}, "template"),
         ({"t-path": "a\\b"}, "t-path"),
         ({"labels": "*"}, "labels"),
+        ({"fresh_within": "soon"}, "fresh_within"),
+        ({"fresh_within": "3661d"}, "fresh_within"),
     ],
 )
 def test_a_wrong_value_is_named_at_its_field(deployed: Deployment, sent: dict[str, str], problem: str) -> None:
@@ -279,6 +281,40 @@ def test_a_slot_without_its_delivery_is_late_after_a_tenth_of_the_interval(deplo
             found.append(deliveries.troubles(session, deployed.caller, slot + minutes * 60_000, 9))
     assert [len(one) for one in found] == [0, 0, 1]
     assert (found[2][0].kind, found[2][0].run_id) == ("late", None)
+
+
+def test_a_freshness_target_is_set_and_removed_in_the_settings(deployed: Deployment) -> None:
+    flow, person = flow_of(deployed), signed_in(deployed)
+    url, settings = f"/ui/prod/flows/{flow}", f"/ui/prod/flows/{flow}/settings"
+
+    def stored() -> Any:
+        return deployed.get(f"/flows/{flow}")["items"][0]["extensions"]["freshWithinSeconds"]
+
+    deployed.run_due()
+    assert "Late when a slot is not delivered after 18m Alerts" in words(person.get(url))
+    assert "at least 5m: 18m for the stored schedule" in words(person.get(settings))
+    before = settings_of(person, flow)
+    person.post(settings, before | {"fresh_within": " 90M "})
+    assert stored() == 5_400
+    stale = words(person.post(settings, before | {"fresh_within": "1d"}, 409).text)
+    assert "Freshness target 90m" in stale
+    assert "Late when its data is older than 90m Alerts" in words(person.get(url))
+    deployed.clock.advance(seconds=5_401)
+    deployed.sign_in()
+    person = signed_in(deployed)
+    assert "Late when its data is older than 90m · late since just now" in words(person.get(url))
+    # The API also takes seconds, which the form keeps.
+    deployed.patch(f"/flows/{flow}", [{"op": "replace", "path": "/extensions/freshWithinSeconds", "value": 5_401}])
+    person.post(settings, settings_of(person, flow) | {"name": "renamed"})
+    assert stored() == 5_401
+    person.post(settings, settings_of(person, flow) | {"fresh_within": ""})
+    assert stored() is None
+    # Who may not manage destinations sees the target, and does not set it.
+    exporter = signed_in(deployed, deployed.new_client("manage-and-activate-dataset-destinations", "view-destinations"))
+    form = settings_of(exporter, flow)
+    assert "fresh_within" not in form
+    exporter.post(settings, form | {"fresh_within": "4h"}, 403)
+    assert stored() is None
 
 
 def test_what_an_open_page_asks_for_again_and_again_does_not_fill_the_log(

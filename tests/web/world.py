@@ -26,6 +26,7 @@ from offtake.sandboxes import sandboxes
 from offtake.settings import Settings
 from offtake.store.database import Database
 from offtake.store.tables import Flow, LakeCatalog, Run, RunDataset, RunPart, Watermark
+from offtake.usage import quotas
 
 HOUR: Final = 3_600_000
 HOSTILE: Final = (
@@ -207,6 +208,9 @@ def _fill(backend: Backend, world: World, flows: int) -> None:
             runs = _runs(randomly, flow, number, now, 2 if flows > 100 else 26)
             session.add_all(runs)
             _finish(world, session, flow, runs, number, now)
+            if number == len(NAMES):
+                _leave_files(session, runs[-2], world.dataset_ids[0], now)
+        quotas.set_quota(session, caller, "bytes", {"limit": 500 * 10**9}, now)
 
 
 def _runs(randomly: random.Random, flow: Flow, number: int, now: int, count: int) -> list[Run]:
@@ -275,6 +279,15 @@ def _finish(world: World, session: Any, flow: Flow, runs: list[Run], number: int
     delivered = Watermark(flow_id=flow.id, dataset_id=world.dataset_ids[0], snapshot_id=1, run_id=last.id)
     delivered.updated_at = last.completed_at or now
     session.add(delivered)
+
+
+def _leave_files(session: Any, run: Run, dataset_id: str, now: int) -> None:
+    """Have the run as one that failed, and whose files its destination does not let go."""
+    run.rows = 1000
+    _add_files(session, run, dataset_id, 25, 25)
+    run.status, run.rows, run.bytes, run.failure, run.errors = "failed", 0, 0, MISSING_BUCKET, [MISSING_BUCKET]
+    denied: InfoItem = {"code": "EXPORT-2001-403", "message": f"{HOSTILE[0]} is denied. {HOSTILE[1]}", "type": "Error"}
+    run.sweep_due, run.sweep_error = now + HOUR, denied
 
 
 def _add_files(session: Any, run: Run, dataset_id: str, planned: int, finished: int) -> None:

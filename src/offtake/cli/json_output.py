@@ -37,7 +37,7 @@ _SANDBOX: Final = OfApi(f"GET {_SANDBOXES}/{{name}}")
 _SECRET: Final = Own({"org_id": "…@AdobeOrg", "client_id": "…", "client_secret": "p8e-…"})
 _PROFILE: Final = Own({"name": "production"})
 _BACKUP: Final = {
-    "format": 1, "offtake": "0.2.0", "revision": "0025", "takenAt": 1772366400000, "warehouse": "/srv/offtake/lake",
+    "format": 1, "offtake": "0.2.0", "revision": "0026", "takenAt": 1772366400000, "warehouse": "/srv/offtake/lake",
     "rows": True, "keys": True, "tables": 1, "files": 12, "bytes": 855202780, "landing_zone": None, "uploads": None,
 }  # fmt: skip
 _PROGRESS: Final = {

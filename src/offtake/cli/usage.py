@@ -1,6 +1,5 @@
 """The commands `offtake usage` and `offtake quota …`."""
 
-import re
 from typing import Annotated, Final
 
 import typer
@@ -8,14 +7,13 @@ import typer
 from offtake.cli import output
 from offtake.cli.connecting import connected
 from offtake.cli.options import AsJson, DataDir, InSandbox, ToServer
+from offtake.client import amounts
 from offtake.client.server import FLOW_SERVICE, Server
 from offtake.documents import Json
-from offtake.errors import WrongUsageError
+from offtake.errors import OfftakeError, WrongUsageError
 
 _MEASURES: Final = {"rows": "rows", "bytes": "bytes", "files": "files", "compute-seconds": "computeSeconds"}
 _WORDS: Final = {name: word for word, name in _MEASURES.items()}
-_UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_AMOUNT: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,3})?)([kmgt]?)b?", re.IGNORECASE)
 _LIMIT: Final = 1000
 _KEYS: Final = {"dataset": "dataset", "destination": "connection", "flow": "flow"}
 
@@ -147,11 +145,10 @@ def _path(measure: str) -> str:
 
 
 def _amount(text: str) -> int:
-    found = _AMOUNT.fullmatch(text.replace("_", "").replace(",", ""))
-    if found is None:
-        raise WrongUsageError(f"{text} is not a limit; give a number such as 5000000, 500G or 1.5T.")
-    whole, _, part = found[1].partition(".")
-    return int(whole) * _UNITS[found[2].lower()] + int(part.ljust(3, "0") or 0) * _UNITS[found[2].lower()] // 1000
+    try:
+        return amounts.parse(text)
+    except OfftakeError as error:
+        raise WrongUsageError(f"{text} {error}.") from None
 
 
 def _sentence(found: Json) -> str:

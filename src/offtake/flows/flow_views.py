@@ -11,6 +11,7 @@ from offtake.contract.caller import VIEW_DESTINATIONS, Caller
 from offtake.flows import column_choices, flow_ends, flows
 from offtake.flows.flow_ends import FlowState
 from offtake.flows.flows import stored_schedule
+from offtake.flows.lateness import Lateness, lateness_of
 from offtake.flows.schedule import Schedule
 from offtake.flows.undelivered import Owed, owed_by
 from offtake.store import disposals
@@ -39,7 +40,7 @@ class ExportedDataset:
 class FlowView:
     """A flow with what it refers to. `held`: failed runs with files that stay delivered.
 
-    `state`: as `flow_ends.state_of` returns it.
+    `state`: as `flow_ends.state_of` returns it. `late`: None when it is in time.
     """
 
     flow: Flow
@@ -56,6 +57,7 @@ class FlowView:
     last: Run | None
     owed: Sequence[Owed]
     held: Sequence[tuple[Run, list[RunPart]]]
+    late: Lateness | None
 
 
 def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> FlowView:
@@ -81,6 +83,7 @@ def find_flow(session: Session, caller: Caller, flow_id: str, now_ms: int) -> Fl
         last=last,
         owed=owed_by(session, last) if last is not None else (),
         held=disposals.kept_runs(session, flow.id, source.dataset_ids),
+        late=lateness_of(flow, now_ms, None if live is None else live.scheduled_at),
     )
 
 

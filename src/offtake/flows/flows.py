@@ -24,6 +24,8 @@ from offtake.settings import HOUR_INTERVALS
 from offtake.store.tables import Connection, Flow, Label, SourceConnection, TargetConnection
 
 KIND: Final = "flows"
+LEAST_FRESHNESS_S: Final = 60
+MOST_FRESHNESS_S: Final = 10 * 366 * 86_400
 
 
 class FlowExtensions(Body):
@@ -32,8 +34,8 @@ class FlowExtensions(Body):
     fresh_within_seconds: int | None = Field(
         default=None,
         strict=True,
-        ge=60,
-        le=10 * 366 * 86_400,
+        ge=LEAST_FRESHNESS_S,
+        le=MOST_FRESHNESS_S,
         description='The target "delivered up to at most so many seconds ago", after which the flow is late.',
     )
 

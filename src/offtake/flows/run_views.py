@@ -14,7 +14,8 @@ from offtake.flows.flows import stored_schedule
 from offtake.flows.run_waits import RunWait, wait_of
 from offtake.flows.schedule import Schedule
 from offtake.flows.undelivered import Owed, owed_by
-from offtake.store import attempts, run_parts, run_states
+from offtake.store import attempts, quotas, run_parts, run_states
+from offtake.store.health import IN_QUEUE
 from offtake.store.tables import Connection, Flow, Run, RunDataset, RunPart, TargetConnection
 
 PAGE: Final = 50
@@ -191,6 +192,8 @@ def _has_status(status: str) -> ColumnElement[bool]:
         return and_(Run.status == run_states.SUCCESS, or_(Run.rows != 0, Run.rows.is_(None)))
     if status == "empty":
         return and_(Run.status == run_states.SUCCESS, Run.rows == 0)
+    if status == "quota":
+        return and_(quotas.HELD, IN_QUEUE)
     return Run.status == status
 
 

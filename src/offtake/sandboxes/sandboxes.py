@@ -126,7 +126,7 @@ def rename(session: Session, caller: Caller, name: str, body: Sent, now_ms: int)
     if others:
         raise problems.of_field(f"/{others[0][:100]}", "cannot be changed; only title can")
     change = bodies.parse_body(TitleChange, document if isinstance(document, dict) else {})
-    _check_active(session, row)
+    lock_active(session, row)
     before = render(row)
     row.title = change.title
     _touch(row, inside, now_ms)
@@ -143,7 +143,7 @@ def reset(
     request = bodies.parse_body(SandboxAction, body)
     if request.action.strip().lower() != "reset":
         raise Problem(problems.UNKNOWN_ACTION, f"The action {request.action[:100]} is unknown; use reset.")
-    _check_active(session, row)
+    lock_active(session, row)
     if not validate_only:
         _begin_removal(session, inside, row, RESETTING, now_ms)
     return row
@@ -155,7 +155,7 @@ def remove(session: Session, caller: Caller, name: str, now_ms: int, *, validate
     caller.require_everywhere(MANAGE_SANDBOXES)
     if row.is_default:
         raise Problem(problems.NOT_UPDATABLE, f"Sandbox {name} is the default sandbox and cannot be deleted.")
-    _check_active(session, row)
+    lock_active(session, row)
     if not validate_only:
         _remove_from_roles(session, caller, row, now_ms)
         _begin_removal(session, inside, row, DELETING, now_ms)
@@ -217,8 +217,8 @@ def _date(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _check_active(session: Session, row: Sandbox) -> None:
-    """Lock the row, so that state changes are serialised; raises 1422 unless the sandbox is active."""
+def lock_active(session: Session, row: Sandbox) -> None:
+    """Lock the row, so that state changes are serialised. Raises 1422 unless the sandbox is active."""
     session.refresh(row, with_for_update=True)
     if row.state != ACTIVE:
         raise Problem(

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
 
 from offtake.deployment.backend import Backend
+from offtake.documents import InfoItem
 from offtake.errors import DeliveryError, OfftakeError
 from offtake.exporting.cleanup import remove_temporary_files
 from offtake.exporting.disposal import dispose
@@ -66,8 +67,9 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
             remove_temporary_files(job, backend.database, datasets, parts)
     except DeliveryError as error:
         pause = min(_RARELY_MS, max(_SOON_MS, age)) if abs(age) < _LONG_MS else _DAY_MS
-        owed = {"reason": "pending", **run_events.error_fields(error_document(error))}
-        _set_sweep_due(backend, run_id, now + pause, owed)
+        document = error_document(error)
+        owed = {"reason": "pending", **run_events.error_fields(document)}
+        _set_sweep_due(backend, run_id, now + pause, owed, document)
         return
     failpoint("swept")
     # A slow writer may have written again since; it cannot after the second sweep.
@@ -75,13 +77,17 @@ def _inspect(backend: Backend, run_id: str, now: int) -> None:
 
 
 def _set_sweep_due(
-    backend: Backend, run_id: str, due: int | None, owed: Mapping[str, FieldValue] | None = None
+    backend: Backend,
+    run_id: str,
+    due: int | None,
+    owed: Mapping[str, FieldValue] | None = None,
+    error: InfoItem | None = None,
 ) -> None:
-    """Set when the run is swept next. `owed`: why its files stay, to be reported."""
+    """Set when the run is swept next. `owed`: why its files stay, to be reported. `error`: of a sweep that failed."""
     with backend.database.writing() as session:
         run = session.get(Run, run_id)
         if run is None:
             return
-        run.sweep_due = due
+        run.sweep_due, run.sweep_error = due, error
         if owed is not None:
             run_events.record_owed(session, run, backend.clock.now_ms(), owed)

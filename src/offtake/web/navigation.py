@@ -38,7 +38,7 @@ _LINKS: Final[tuple[tuple[str, str, str, tuple[str, ...]], ...]] = (
     ("Alerts", "alerts", "bell", (VIEW_DESTINATIONS,)),
     ("Usage", "usage", "chart-column", (VIEW_DESTINATIONS,)),
 )
-_HOME: Final = ("", "monitoring")
+_HOME: Final = ("", "monitoring", "owed")
 _FLOWS: Final = ("flows", "runs", "export")
 _SANDBOXES: Final = (VIEW_SANDBOXES, MANAGE_SANDBOXES, RESET_SANDBOXES)
 

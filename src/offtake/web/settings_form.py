@@ -14,7 +14,7 @@ from offtake.errors import InvalidInputError
 from offtake.flows import column_choices
 from offtake.flows.flow_views import FlowView
 from offtake.flows.schedule import ScheduleRules
-from offtake.web import column_form, export_form, forms, macros, schedule_form, schedules
+from offtake.web import column_form, export_form, forms, freshness_form, macros, schedule_form, schedules
 from offtake.web.form_body import text, texts
 from offtake.web.forms import Field
 from offtake.web.person import Person
@@ -62,6 +62,11 @@ class SettingsForm:
     def template(self) -> str:
         """The folder template; empty for the default."""
         return self._text("template", self.view.schedule.folder_name_template or "")
+
+    @property
+    def fresh_within(self) -> str:
+        """The freshness target, such as 4h; empty for none."""
+        return self._text(freshness_form.NAME, freshness_form.stored_text(self.view.flow.freshness_seconds))
 
     @property
     def dataset_ids(self) -> list[str]:
@@ -114,6 +119,8 @@ class SettingsForm:
             found |= schedule_form.problems_of(error)
         if wrong := macros.problem_of(self.template):
             found["template"] = wrong
+        if wrong := freshness_form.problem_of(self.fresh_within, self.view.flow.freshness_seconds):
+            found[freshness_form.NAME] = wrong
         if not self.dataset_ids:
             found["dataset"] = "Choose at least one dataset."
         if self.hidden and self.changes_source():
@@ -129,7 +136,9 @@ class SettingsForm:
             found.append(Operation("replace", "/description", self.description or None))
         if sorted(self.labels) != sorted(self.view.labels):
             found.append(Operation("replace", "/labels", self.labels))
-        return found + self._schedule_operations()
+        return (
+            found + self._schedule_operations() + freshness_form.operations(self.fresh_within, flow.freshness_seconds)
+        )
 
     def changes_source(self) -> bool:
         """Whether other datasets or other columns were chosen."""
@@ -171,6 +180,7 @@ class SettingsForm:
                 ("Name", stored.name, self.name),
                 ("Description", stored.description or "none", self.description or "none"),
                 ("Folder template", stored.template or "none", self.template or "none"),
+                (freshness_form.LABEL, stored.fresh_within or "none", self.fresh_within or "none"),
                 ("Labels", ", ".join(stored.labels) or "none", ", ".join(self.labels) or "none"),
             )
             if before != after

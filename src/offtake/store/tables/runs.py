@@ -28,7 +28,7 @@ class Run(Stamp, Base):
     still to be removed. `sweep_due`: when a sweep looks for leftover files. `claims`: claims since its last progress.
 
     `disposal`: whether the files of a failed run are removed or kept (`store.disposals`); None until that is decided.
-    `removals`: attempts to remove them.
+    `removals`: attempts to remove them. `sweep_error`: why the last sweep failed; None if it did not.
 
     `rows`, `bytes`: what it delivered, set when it ends (`store.run_totals`).
 
@@ -44,6 +44,7 @@ class Run(Stamp, Base):
         UniqueConstraint("flow_id", "scheduled_at"),
         Index("uq_runs_live", "flow_id", unique=True, sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_sweep", "sweep_due", sqlite_where=SWEPT, postgresql_where=SWEPT),
+        Index("ix_runs_owed", "sandbox_id", sqlite_where=SWEPT, postgresql_where=SWEPT),
         Index("ix_runs_queue", "status", "created_at", sqlite_where=LIVE, postgresql_where=LIVE),
         Index("ix_runs_ready", "created_at", "id", sqlite_where=READY, postgresql_where=READY),
         Index("ix_runs_waits", "not_before", "fence", "created_at", "id", sqlite_where=WAITS, postgresql_where=WAITS),
@@ -87,6 +88,7 @@ class Run(Stamp, Base):
     bytes: Mapped[int | None]
     failure: Mapped[InfoItem | None] = mapped_column("verdict")
     sweep_due: Mapped[int | None]
+    sweep_error: Mapped[InfoItem | None]
     disposal: Mapped[str | None]
     removals: Mapped[int] = mapped_column(default=0)
     location: Mapped[str | None]

@@ -20,7 +20,7 @@ from offtake.flows import (
     undelivered,
 )
 from offtake.flows.adhoc import AdhocDestination, AdhocRefusedError
-from offtake.web import charts, schedules
+from offtake.web import charts, freshness_form, schedules
 from offtake.web.form_body import Form, text
 from offtake.web.pages.runs import STATUSES
 from offtake.web.person import Person, PersonOf
@@ -74,6 +74,7 @@ def _overview(
         place=place_of(view.target.connection_spec_id, view.target.params),
         words=schedules.in_words(view.schedule),
         content=schedules.content(view.schedule),
+        freshness=freshness_form.in_words(view.flow.freshness_seconds, view.schedule),
         runs=recent[:_SHOWN_RUNS],
         rules=rules,
         columns=charts.run_columns(ended),

@@ -12,12 +12,12 @@ from offtake.access import access, client_names
 from offtake.catalog import dataset_lists, datasets
 from offtake.catalog.dataset_lists import DatasetLine
 from offtake.contract import problems
-from offtake.contract.caller import EXPORT_DATASETS
+from offtake.contract.caller import EXPORT_DATASETS, MANAGE_DESTINATIONS
 from offtake.contract.json_patch import Operation
 from offtake.contract.problems import Problem
 from offtake.documents import ColumnChoiceDocument
 from offtake.flows import flow_changes, flow_creation, flow_views, target_connections
-from offtake.web import column_form, export_form, export_state, forms, schedule_form
+from offtake.web import column_form, export_form, export_state, forms, freshness_form, schedule_form
 from offtake.web.export_state import Place, Preview
 from offtake.web.form_body import Form, text
 from offtake.web.person import Person, PersonOf
@@ -39,12 +39,14 @@ _LABELS: Final = {
     "hours": "Hours between runs",
     "start_date": "First run, date",
     "end_date": "Ends on",
+    freshness_form.NAME: freshness_form.LABEL,
 }
 _PLACES: Final = {
     "/name": "name",
     "/description": "description",
     "/labels": "labels",
     "/params/": export_form.PREFIX,
+    freshness_form.PATH: freshness_form.NAME,
     "/scheduleParams/foldernameTemplate": "template",
 }
 
@@ -82,6 +84,8 @@ def save(request: Request, person: PersonOf, flow_id: str, sent: Form) -> Respon
         if problem.code == problems.OTHER_VERSION:
             fresh = _load(person, flow_id, sent)
             return _show(request, person, fresh, 409, _Outcome(changed_by=_changed_by(person, fresh)))
+        if problem.code == problems.FORBIDDEN:
+            raise
         found = forms.problems_by_name(problem.fields, _PLACES)
         by_field = {name: message for name, message in found.items() if name}
         return _show(request, person, form, 422, _Outcome(by_field, "" if by_field else str(problem)))
@@ -179,6 +183,8 @@ def _show(
         chosen=chosen,
         chosen_ids=[one for one, _ in chosen],
         intervals=[(str(hours), f"{hours} h") for hours in sorted(rules.hour_intervals)],
+        may_set_freshness=person.may(MANAGE_DESTINATIONS),
+        default_freshness=freshness_form.default_in_words(view.schedule),
         zones=schedule_form.zones(person.zone, schedule.zone),
         preview=_preview(person, form),
         summary=forms.summary(refusal.problems, _LABELS | forms.labels_of(*fields, *columns), inline=True),

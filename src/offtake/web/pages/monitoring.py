@@ -5,7 +5,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from offtake.flows import monitoring
+from offtake.flows import monitoring, owed
 from offtake.flows.monitoring import DAY_MS
 from offtake.web import charts
 from offtake.web.past_periods import PastPeriods
@@ -31,6 +31,7 @@ def overview(request: Request, person: PersonOf) -> Response:
     days = past.read(person, today - (count - 1) * DAY_MS, DAY_MS, count)
     names = [f"{datetime.fromtimestamp(day.start_ms / 1000, UTC):%b %d}" for day in days]
     with person.backend.database.reading() as session:
+        runs_with_files = owed.count(session, person.caller)
         fresh = monitoring.freshness(session, person.caller, _MOST_FRESHNESS)
     return page(
         request,
@@ -46,4 +47,5 @@ def overview(request: Request, person: PersonOf) -> Response:
         sizes=charts.columns([day.bytes for day in days]),
         times=charts.columns([day.run_ms // day.ended if day.ended else 0 for day in days]),
         fresh=fresh,
+        owed=runs_with_files,
     )

@@ -28,7 +28,7 @@ router = APIRouter(route_class=PageRoute)
 _SPECS: Final = {one.connection_spec_id: one.name for one in registry.DESTINATIONS}
 _ZONE: Final = data_landing_zone.DESTINATION.connection_spec_id
 FileNumber = Annotated[int, Path(ge=0, lt=2**31)]
-STATUSES: Final = ("success", "delivered", "empty", "failed", "live")
+STATUSES: Final = ("success", "delivered", "empty", "failed", "live", "quota")
 
 
 @router.get("/ui/{sandbox}/runs")

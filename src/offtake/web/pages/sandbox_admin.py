@@ -10,10 +10,13 @@ from offtake.contract.caller import MANAGE_SANDBOXES
 from offtake.contract.problems import Problem
 from offtake.sandboxes import sandboxes
 from offtake.store.sandbox_states import ACTIVE
+from offtake.usage import quotas
+from offtake.web import quota_form
 from offtake.web.form_body import Form, text
 from offtake.web.pages.access import PAGE, show
 from offtake.web.person import Person, PersonOf
 from offtake.web.queries import ListUrl
+from offtake.web.quota_form import QuotaForm
 from offtake.web.rendering import quoted
 from offtake.web.routes import PageRoute
 from offtake.web.typed_names import wrong_name
@@ -87,6 +90,26 @@ def rename(request: Request, person: PersonOf, name: str, form: Form) -> Respons
     return RedirectResponse(_url(person, name), 303)
 
 
+@router.post("/ui/{sandbox}/access/sandboxes/{name}/quotas")
+def set_quotas(request: Request, person: PersonOf, name: str, form: Form) -> Response:
+    """Set and remove quotas: all that were changed, or none."""
+    with person.backend.database.writing() as session:
+        row, inside = sandboxes.find(session, person.member, name)
+        inside.require(MANAGE_SANDBOXES)
+        sandboxes.lock_active(session, row)
+        changed, shown = quota_form.changes(form, quotas.list_quotas(session, inside, person.now_ms))
+        if not shown.problems and not shown.stale:
+            for measure, limit in changed.items():
+                if limit is None:
+                    quotas.remove(session, inside, measure, person.now_ms)
+                else:
+                    quotas.set_quota(session, inside, measure, {"limit": limit}, person.now_ms)
+    if shown.problems or shown.stale:
+        return _sandbox(request, person, name, status=422 if shown.problems else _STALE, quota=shown)
+    person.backend.database.wakeup.notify()
+    return RedirectResponse(f"{_url(person, name)}?quotas=set#quotas", 303)
+
+
 @router.post("/ui/{sandbox}/access/sandboxes/{name}/reset")
 def reset(request: Request, person: PersonOf, name: str, form: Form) -> Response:
     """Remove everything in the sandbox, after its name was typed."""
@@ -124,10 +147,14 @@ def _sandbox(
     found: dict[str, str] | None = None,
     title: str | None = None,
     status: int = 200,
+    quota: QuotaForm | None = None,
 ) -> Response:
     with person.backend.database.reading() as session:
         row, inside = sandboxes.find(session, person.member, name)
         content = sandboxes.content(session, row)
+        may_manage = inside.grants.allow(MANAGE_SANDBOXES) and row.state == ACTIVE
+        if may_manage and quota is None:
+            quota = quota_form.of_stored(quotas.list_quotas(session, inside, person.now_ms))
         return show(
             request,
             person,
@@ -137,7 +164,9 @@ def _sandbox(
             content=content,
             title=row.title if title is None else title,
             problems=found or {},
-            may_rename=inside.grants.allow(MANAGE_SANDBOXES) and row.state == ACTIVE,
+            may_rename=may_manage,
+            quota=quota if may_manage else None,
+            is_set=status < _STALE and ListUrl(request).text("quotas") == "set",
             may_reset=inside.grants.allow("reset-sandboxes") and row.state == ACTIVE,
             may_delete=person.may_everywhere(MANAGE_SANDBOXES) and row.state == ACTIVE and not row.is_default,
         )

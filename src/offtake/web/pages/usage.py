@@ -4,9 +4,11 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from offtake.contract.caller import MANAGE_SANDBOXES
 from offtake.store.usage import month_of
 from offtake.usage import quotas, reports
 from offtake.usage.reports import Dimension
+from offtake.web import quota_form
 from offtake.web.person import PersonOf
 from offtake.web.queries import ListUrl
 from offtake.web.rendering import page
@@ -21,7 +23,6 @@ _VIEWS: Final = {
     "month": "By month",
 }
 _HEADINGS: Final = {"month": "Month", "dataset": "Dataset", "destination": "Account", "flow": "Dataflow"}
-_MEASURES: Final = {"rows": "Rows", "bytes": "Bytes", "files": "Files", "computeSeconds": "CPU seconds"}
 _BY_MONTH: Final[tuple[Dimension, ...]] = ("month",)
 _MOST_MONTHS: Final = 24
 _MOST_LINES: Final = 500
@@ -52,6 +53,7 @@ def show(request: Request, person: PersonOf) -> Response:
         month=month,
         views=_VIEWS.items(),
         view=view,
-        quotas=[(_MEASURES.get(one.measure, one.measure), one) for one in limits],
+        quotas=[(quota_form.LABELS.get(one.measure, one.measure), one) for one in limits],
         held=held,
+        may_set=person.may(MANAGE_SANDBOXES),
     )
